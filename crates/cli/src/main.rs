@@ -1,0 +1,3 @@
+//! The `ctr` command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! From a [`Spec`](spec::Spec) to a plan, from the plan to a running container, and to the report of its end.
+
+pub mod spec;
