@@ -1,3 +1,4 @@
 //! From a [`Spec`](spec::Spec) to a plan, from the plan to a running container, and to the report of its end.
 
+pub mod signals;
 pub mod spec;
