@@ -1,4 +1,6 @@
 //! From a [`Spec`](spec::Spec) to a plan, from the plan to a running container, and to the report of its end.
 
+pub mod doctor;
 pub mod signals;
 pub mod spec;
+pub mod users;
