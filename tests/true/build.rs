@@ -3,6 +3,4 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-link-arg-bins=-nostartfiles");
-    // Pages of 4 KiB also between the segments: the file is mapped, not read, but it is copied.
-    println!("cargo::rustc-link-arg-bins=-Wl,-z,noseparate-code");
 }

@@ -8,7 +8,10 @@
 
 #![no_main]
 #![cfg_attr(panic = "abort", no_std)]
-#![allow(unsafe_code, reason = "a program without a C library makes its own system call")]
+#![allow(
+    unsafe_code,
+    reason = "a program without a C library makes its own system call"
+)]
 
 use core::arch::asm;
 
