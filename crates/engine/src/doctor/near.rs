@@ -58,6 +58,14 @@ fn distance(a: &str, b: &str, allowed: usize) -> Option<usize> {
     Some(rows[a.len()][b.len()]).filter(|distance| *distance <= allowed)
 }
 
+/// A name short enough to be shown.
+pub(crate) fn clip(name: &str) -> String {
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
 /// `; did you mean "a" or "b"?`, or nothing.
 pub(crate) fn did_you_mean(names: &[String]) -> String {
     if names.is_empty() {
