@@ -1,3 +1,7 @@
 //! The `ctr` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::args::main(std::env::args_os())
+}

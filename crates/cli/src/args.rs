@@ -1,0 +1,76 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::commands::Command;
+use crate::{exit, logging, output};
+
+/// Run containers from a manifest: no daemon, one binary.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ctr",
+    bin_name = "ctr",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 2 bad command line or manifest (nothing was created), 125 ctr itself failed; \
+                  every other code is the container's."
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Global {
+    /// Keep all state below DIR instead of the usual places
+    #[arg(long, global = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Say what is being done; twice: say everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Format of log lines on standard error
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<logging::Format>,
+}
+
+/// Read the command line, do what it says, and give the exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => return usage(&e),
+    };
+    logging::start(cli.global.verbose, cli.global.log_format);
+    match cli.command.run(&cli.global) {
+        Ok(code) => code,
+        Err(e) => {
+            if e.code() != exit::BROKEN_PIPE {
+                output::error(&e);
+            }
+            ExitCode::from(e.code())
+        }
+    }
+}
+
+/// Help and version are answers (0), everything else is a mistake (2).
+fn usage(error: &clap::Error) -> ExitCode {
+    // A reader who is gone cannot be told.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() {
+        exit::BAD_INPUT
+    } else {
+        0
+    })
+}

@@ -1,0 +1,39 @@
+//! The commands. Each has a file with its arguments and a `run`; a variant here makes it known.
+
+use clap::Subcommand;
+
+use crate::args::Global;
+use crate::exit::CommandResult;
+
+mod check;
+mod completions;
+mod man;
+mod schema;
+
+/// What `ctr` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check manifests and report every error in them
+    Check(check::Args),
+    /// Print the JSON schema of the manifest, for editors
+    Schema(schema::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
+    /// Write the manual pages into a directory
+    Man(man::Args),
+}
+
+impl Command {
+    /// Do it.
+    ///
+    /// # Errors
+    /// What the command says; errors of a manifest are shown by the command and are an exit code.
+    pub fn run(&self, global: &Global) -> CommandResult {
+        match self {
+            Self::Check(args) => check::run(args, global),
+            Self::Schema(args) => schema::run(args),
+            Self::Completions(args) => completions::run(args),
+            Self::Man(args) => man::run(args),
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! `ctr schema`: the JSON schema of the manifest.
+
+use std::process::ExitCode;
+
+use crate::exit::CommandResult;
+use crate::{manifest, output};
+
+/// Arguments of `ctr schema`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub(super) fn run(Args {}: &Args) -> CommandResult {
+    output::stdout(&manifest::schema::text())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,191 @@
+//! From a manifest to a [`Spec`]: defaults filled in, bytes turned into lines.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use engine::spec::{self, At, Spec};
+
+use super::Loaded;
+use super::model::{Given, Manifest};
+use super::process::{ARG_MAX, ONE_STRING, size};
+use crate::diagnostic::{Code, Diagnostic, Report, Source};
+
+/// `PATH` of a container whose manifest names none.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+const SIGTERM: i32 = 15;
+const GRACE: Duration = Duration::from_secs(10);
+
+pub(super) fn spec(loaded: &Loaded, args: &[String]) -> Result<Spec, Box<Report>> {
+    let (source, manifest) = (&loaded.source, &loaded.manifest);
+    let process = process(source, manifest, args);
+    check_arguments(source, &process, args)?;
+    let lines = Lines(source);
+    let name = lines.at(&manifest.name);
+    let security = &manifest.security;
+    Ok(Spec {
+        hostname: match &manifest.hostname {
+            Some(hostname) => lines.at(hostname),
+            None => At::default_of(name.value.clone()),
+        },
+        name,
+        source: source.name().to_owned(),
+        root: lines.at(&manifest.rootfs),
+        read_only_root: lines.at(&security.read_only_root),
+        process,
+        namespaces: spec::Namespaces {
+            user: lines.at(&security.user_namespace),
+            net: lines.at(&manifest.network),
+        },
+        init: lines.at(&manifest.init),
+        stop: spec::Stop {
+            signal: lines
+                .optional(manifest.stop.signal.as_ref())
+                .unwrap_or(At::default_of(SIGTERM)),
+            grace: lines
+                .optional(manifest.stop.grace.as_ref())
+                .unwrap_or(At::default_of(GRACE)),
+        },
+        mounts: manifest
+            .mounts
+            .iter()
+            .map(|m| lines.at(m).map(mount))
+            .collect(),
+        devices: lines.all(&security.devices),
+        sysctls: lines.all(&security.sysctl),
+        masked_paths: Vec::new(),
+        readonly_paths: Vec::new(),
+        resources: resources(&lines, manifest),
+        security: confinement(&lines, manifest),
+        labels: manifest.labels.clone(),
+    })
+}
+
+/// Bytes to lines.
+struct Lines<'a>(&'a Source);
+
+impl Lines<'_> {
+    fn at<T: Clone>(&self, given: &Given<T>) -> At<T> {
+        match &given.span {
+            Some(span) => At::line(self.0.line(span.start), given.value.clone()),
+            None => At::default_of(given.value.clone()),
+        }
+    }
+
+    fn optional<T: Clone>(&self, given: Option<&Given<T>>) -> Option<At<T>> {
+        given.map(|given| self.at(given))
+    }
+
+    fn all<T: Clone>(&self, given: &[Given<T>]) -> Vec<At<T>> {
+        given.iter().map(|given| self.at(given)).collect()
+    }
+}
+
+fn process(source: &Source, manifest: &Manifest, args: &[String]) -> spec::Process {
+    let lines = Lines(source);
+    let process = &manifest.process;
+    let mut argv = lines.at(&process.argv);
+    argv.value.extend(args.iter().cloned());
+    let mut env = lines.all(&process.env);
+    let mut default = |name: &str, value: &str| {
+        if !env.iter().any(|v| v.value.0 == name) {
+            env.push(At::default_of((name.to_owned(), value.to_owned())));
+        }
+    };
+    default("PATH", PATH);
+    if process.tty.value {
+        default("TERM", "xterm");
+    }
+    let root = spec::User::Id {
+        uid: 0,
+        group: None,
+    };
+    spec::Process {
+        argv,
+        env,
+        workdir: lines
+            .optional(process.workdir.as_ref())
+            .unwrap_or(At::default_of(PathBuf::from("/"))),
+        user: lines
+            .optional(process.user.as_ref())
+            .unwrap_or(At::default_of(root)),
+        tty: lines.at(&process.tty),
+    }
+}
+
+/// What the command line added must be as right as what the manifest says.
+fn check_arguments(
+    source: &Source,
+    process: &spec::Process,
+    args: &[String],
+) -> Result<(), Box<Report>> {
+    let refuse = |message: &str| {
+        let diagnostic = Diagnostic {
+            code: Code::BadValue,
+            message: message.to_owned(),
+            span: None,
+            label: String::new(),
+            related: Vec::new(),
+            help: None,
+        };
+        Err(Box::new(Report::new(source.clone(), vec![diagnostic])))
+    };
+    if args.iter().any(|arg| arg.len() >= ONE_STRING) {
+        return refuse(
+            "an argument on the command line is too long: the kernel takes at most 128 KiB each",
+        );
+    }
+    let env = process
+        .env
+        .iter()
+        .map(|v| v.value.0.len() + v.value.1.len() + 1);
+    if size(&process.argv.value, env) > ARG_MAX {
+        return refuse(
+            "with the arguments on the command line, command and environment exceed ARG_MAX",
+        );
+    }
+    Ok(())
+}
+
+fn mount(mount: super::model::Mount) -> spec::Mount {
+    spec::Mount {
+        source: mount.source,
+        at: mount.at.value,
+        read_only: mount.read_only,
+    }
+}
+
+fn resources(lines: &Lines<'_>, manifest: &Manifest) -> spec::Resources {
+    let resources = &manifest.resources;
+    let (memory, cpu) = (&resources.memory, &resources.cpu);
+    spec::Resources {
+        memory_max: lines.optional(memory.max.as_ref()),
+        memory_high: lines.optional(memory.high.as_ref()),
+        memory_low: lines.optional(memory.low.as_ref()),
+        memory_min: lines.optional(memory.min.as_ref()),
+        memory_swap_max: lines.optional(memory.swap.as_ref()),
+        memory_oom_group: lines.optional(memory.oom_group.as_ref()),
+        cpu_max: lines.optional(cpu.max.as_ref()),
+        cpu_weight: lines.optional(cpu.weight.as_ref()),
+        cpuset_cpus: lines.optional(cpu.cpus.as_ref()),
+        cpuset_mems: lines.optional(cpu.mems.as_ref()),
+        pids_max: lines.optional(resources.pids.as_ref()),
+        io: lines.all(&resources.io),
+        io_weight: lines.optional(resources.io_weight.as_ref()),
+    }
+}
+
+fn confinement(lines: &Lines<'_>, manifest: &Manifest) -> spec::Security {
+    let security = &manifest.security;
+    spec::Security {
+        capabilities_add: lines.all(&security.capabilities_add),
+        capabilities_drop: lines.all(&security.capabilities_drop),
+        seccomp: lines.at(&security.seccomp),
+        new_privileges: lines.at(&security.new_privileges),
+        rlimits: lines.all(&security.rlimits),
+        oom_score_adj: lines.optional(security.oom_score_adj.as_ref()),
+        landlock: lines.optional(security.landlock.as_ref()),
+        apparmor: lines.optional(security.apparmor.as_ref()),
+        selinux: lines.optional(security.selinux.as_ref()),
+    }
+}

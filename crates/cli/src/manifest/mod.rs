@@ -1,0 +1,94 @@
+//! Reading a manifest: bounded, in one pass, with every error.
+
+use std::path::{Path, PathBuf};
+
+use engine::spec::Spec;
+
+use crate::diagnostic::{Report, Source};
+
+mod file;
+mod host;
+mod keys;
+mod lower;
+mod model;
+mod mount;
+mod network;
+mod process;
+mod resources;
+pub mod schema;
+mod security;
+mod syntax;
+mod top;
+mod user_namespace;
+mod value;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use host::Options;
+pub use model::Manifest;
+
+/// A manifest without errors, and the text it came from, which failures at run time quote.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The file.
+    pub source: Source,
+    /// What it says.
+    pub manifest: Manifest,
+}
+
+/// Read the manifest at `path`, a regular file of at most 1 MiB.
+///
+/// Relative paths in it count from its folder. The host is only looked at: sources of mounts must
+/// exist, variables must be set.
+///
+/// # Errors
+/// Every error of the file, at least one.
+pub fn load(path: &Path, options: &Options) -> Result<Loaded, Box<Report>> {
+    let name = path.display().to_string();
+    let text = match file::read(path) {
+        Ok(text) => text,
+        Err(e) => return Err(Box::new(Report::of_file(name, e.message, e.help))),
+    };
+    let folder =
+        folder(path).map_err(|message| Box::new(Report::of_file(name.clone(), message, None)))?;
+    tracing::debug!(manifest = name, bytes = text.len(), "read");
+    parse(Source::new(name, text), path, &folder, options)
+}
+
+/// The same with the text in hand; `path` gives the default name.
+pub(crate) fn parse(
+    source: Source,
+    path: &Path,
+    folder: &Path,
+    options: &Options,
+) -> Result<Loaded, Box<Report>> {
+    let document = syntax::parse(source.text());
+    let reader = walk::Reader::default();
+    let host = host::Host { folder, options };
+    let manifest = top::read(&reader, document.table.get_ref(), path, &host);
+    let errors = document.errors_with(&source, reader.into_found());
+    match manifest {
+        Some(manifest) if errors.is_empty() => Ok(Loaded { source, manifest }),
+        _ => Err(Box::new(Report::new(source, errors))),
+    }
+}
+
+fn folder(path: &Path) -> Result<PathBuf, String> {
+    let absolute =
+        std::path::absolute(path).map_err(|e| format!("cannot find the manifest's folder: {e}"))?;
+    Ok(absolute
+        .parent()
+        .map_or_else(|| PathBuf::from("/"), Path::to_path_buf))
+}
+
+impl Loaded {
+    /// The container it describes; `args` follow the manifest's own arguments.
+    ///
+    /// # Errors
+    /// When `args` hold what no program can be given, or make the command line too long.
+    pub fn spec(&self, args: &[String]) -> Result<Spec, Box<Report>> {
+        lower::spec(self, args)
+    }
+}
