@@ -13,6 +13,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::programs;
+
 /// One runtime and its bundle, a directory of the same name.
 pub(super) struct Bundle {
     pub(super) name: &'static str,
@@ -56,7 +58,8 @@ const ALLOWED: &str = include_str!("../../../tests/probe/docker/syscalls.txt");
 pub(super) fn argv(bundle: &Bundle, place: &Path) -> Vec<String> {
     let dir = place.join(bundle.name).display().to_string();
     let state = format!("/run/{}", bundle.runtime);
-    let mut argv = vec![bundle.runtime, "--root", &state];
+    let program = programs::installed(bundle.runtime);
+    let mut argv = vec![program.as_str(), "--root", &state];
     if bundle.runtime == "crun" {
         argv.push("--cgroup-manager=cgroupfs");
     }

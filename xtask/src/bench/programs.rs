@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Built, oci};
+use crate::cmd;
 
 /// One program that is measured.
 pub(super) struct Program {
@@ -62,8 +63,9 @@ pub(super) fn all(built: &Built, place: &Path) -> Vec<Program> {
 /// `--unshare-user` besides `--unshare-all`, whose own is a "try".
 fn bwrap(place: &Path) -> Vec<String> {
     let root = place.join("root").display().to_string();
+    let bwrap = installed("bwrap");
     [
-        "bwrap",
+        bwrap.as_str(),
         "--unshare-user",
         "--unshare-all",
         "--bind",
@@ -84,4 +86,9 @@ fn bwrap(place: &Path) -> Vec<String> {
     .chain(["--cap-drop", "ALL", "--hostname", "bench", "/bin/true"])
     .map(str::to_owned)
     .collect()
+}
+
+/// The program's path. One that is not there keeps its name, and the attempt to run it says so.
+pub(super) fn installed(program: &str) -> String {
+    cmd::which(program).map_or(program.into(), |path| path.display().to_string())
 }
