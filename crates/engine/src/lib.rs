@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod kmsg;
+pub mod report;
 pub mod signals;
 pub mod spec;
 pub mod users;
