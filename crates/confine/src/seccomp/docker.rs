@@ -200,6 +200,9 @@ fn check_names(entry: &Entry, place: &str) -> Result<(), Error> {
 fn action(name: &Name, errno: Option<u32>, place: &str) -> Result<Action, Error> {
     const EPERM: u32 = 1;
     let number = errno.unwrap_or(EPERM);
+    if errno.is_some() && !matches!(name.0.as_str(), "SCMP_ACT_ERRNO" | "SCMP_ACT_TRACE") {
+        return Err(value_error(place, format!("{} takes no errno", name.0)));
+    }
     let action = match name.0.as_str() {
         "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => Action::KillThread,
         "SCMP_ACT_KILL_PROCESS" => Action::KillProcess,

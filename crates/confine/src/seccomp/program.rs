@@ -1,6 +1,7 @@
 //! Compiled filters, and an interpreter that says what one would answer.
 
 use super::profile::{Action, Flags};
+use crate::Error;
 
 /// One instruction of classic BPF, `struct sock_filter`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,6 +90,22 @@ impl Program {
             instructions,
             flags,
         }
+    }
+
+    /// A filter compiled elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::FilterTooLong`] above 4096 instructions.
+    pub fn from_instructions(instructions: Vec<Instruction>, flags: Flags) -> Result<Self, Error> {
+        if instructions.len() > Self::MAX_INSTRUCTIONS {
+            return Err(Error::FilterTooLong {
+                instructions: instructions.len(),
+            });
+        }
+        Ok(Self {
+            instructions,
+            flags,
+        })
     }
 
     /// Its instructions.
