@@ -104,48 +104,12 @@ pub enum Error {
         /// As asked for.
         text: String,
     },
-    /// More than one colon.
-    #[error("user {text:?}: expected USER or USER:GROUP")]
-    BadForm {
-        /// As asked for.
-        text: String,
-    },
     /// A file beyond [`MAX_BYTES`] or [`MAX_LINES`].
     #[error("{file} of the container is larger than {MAX_BYTES} bytes or {MAX_LINES} lines")]
     TooLarge {
         /// Which.
         file: &'static str,
     },
-}
-
-/// Reads `USER` or `USER:GROUP`, each a name or a number.
-///
-/// # Errors
-///
-/// [`Error::BadForm`] for a second colon, [`Error::BadName`] for an empty, negative or otherwise
-/// impossible part, [`Error::Range`] for a number beyond 4294967294.
-pub fn parse(text: &str) -> Result<User, Error> {
-    let (user, group) = match text.split_once(':') {
-        None => (text, None),
-        Some((_, rest)) if rest.contains(':') => {
-            return Err(Error::BadForm {
-                text: text.to_owned(),
-            });
-        }
-        Some((user, group)) => (user, Some(group)),
-    };
-    let group = match group.map(|text| Ref::parse("group", text)).transpose()? {
-        None => None,
-        Some(Ref::Id(gid)) => Some(Group::Id(gid)),
-        Some(Ref::Name(name)) => Some(Group::Name(name.to_owned())),
-    };
-    Ok(match Ref::parse("user", user)? {
-        Ref::Id(uid) => User::Id { uid, group },
-        Ref::Name(name) => User::Name {
-            user: name.to_owned(),
-            group,
-        },
-    })
 }
 
 /// Looks `user` up in the container's files, as Docker does:
@@ -156,7 +120,7 @@ pub fn parse(text: &str) -> Result<User, Error> {
 ///
 /// # Errors
 ///
-/// Each variant of [`Error`] but [`Error::BadForm`].
+/// Each variant of [`Error`].
 pub fn resolve(user: &User, files: &Files<'_>) -> Result<Credentials, Error> {
     let (wanted, group) = match user {
         User::Name { user, group } => (Ref::parse("user", user)?, group),
@@ -192,6 +156,12 @@ pub fn resolve(user: &User, files: &Files<'_>) -> Result<Credentials, Error> {
         home: field(|entry| entry.home.to_owned()),
         shell: field(|entry| entry.shell.to_owned()),
     })
+}
+
+/// The login name of `uid` in a passwd file, for messages and for files that list users by name.
+pub fn name_of(passwd: &str, uid: u32) -> Option<String> {
+    let entry = find_user(Ref::Id(uid), Some(passwd.as_bytes())).ok()??;
+    Some(entry.name.to_owned())
 }
 
 /// A user or group as somebody wrote it.
@@ -431,16 +401,21 @@ staff:x:50:root,nginx2
         }
     }
 
+    /// `USER[:GROUP]`, names and numbers alike as names: what they are is for `resolve` to see.
+    fn user(text: &str) -> User {
+        let (user, group) = text.split_once(':').map_or((text, None), |(u, g)| (u, Some(g)));
+        let group = group.map(|group| Group::Name(group.to_owned()));
+        User::Name { user: user.to_owned(), group }
+    }
+
     /// uid, gid, groups, home of `USER[:GROUP]`.
     fn ids(text: &str) -> (u32, u32, Vec<u32>, Option<String>) {
-        let who = resolve(&parse(text).expect(text), &files()).expect(text);
+        let who = resolve(&user(text), &files()).expect(text);
         (who.uid, who.gid, who.groups, who.home)
     }
 
     fn fails(text: &str, files: &Files<'_>) -> Error {
-        parse(text)
-            .and_then(|user| resolve(&user, files))
-            .expect_err(text)
+        resolve(&user(text), files).expect_err(text)
     }
 
     #[test]
@@ -466,7 +441,7 @@ staff:x:50:root,nginx2
     fn a_number_without_an_entry_has_group_0_and_no_other() {
         assert_eq!(ids("4000"), (4000, 0, vec![0], None));
         let none = Files::default();
-        let who = resolve(&parse("4000").expect("number"), &none).expect("no file needed");
+        let who = resolve(&user("4000"), &none).expect("no file needed");
         assert_eq!((who.uid, who.gid, who.groups), (4000, 0, vec![0]));
     }
 
@@ -521,15 +496,10 @@ staff:x:50:root,nginx2
 
     #[test]
     fn what_is_neither_number_nor_name_is_refused() {
-        assert_eq!(
-            parse("a:b:c"),
-            Err(Error::BadForm {
-                text: "a:b:c".into()
-            })
-        );
         let table = [
             ("user", "", &["", ":0", ":"][..]),
             ("group", "", &["0:"]),
+            ("group", "b:c", &["0:b:c"]),
             ("user", "-1", &["-1", "-1:0"]),
             ("user", "+1", &["+1"]),
             ("user", "a b", &["a b"]),
@@ -538,31 +508,19 @@ staff:x:50:root,nginx2
         ];
         for (kind, text, inputs) in table {
             for input in inputs {
-                let error = Error::BadName {
-                    kind,
-                    text: text.into(),
-                };
-                assert_eq!(parse(input), Err(error), "{input:?}");
+                let error = Error::BadName { kind, text: text.into() };
+                assert_eq!(fails(input, &files()), error, "{input:?}");
             }
         }
         for big in ["4294967295", "4294967296", "99999999999999999999"] {
-            assert_eq!(
-                parse(big),
-                Err(Error::Range {
-                    kind: "user",
-                    text: big.into()
-                })
-            );
-            let error = Error::Range {
-                kind: "group",
-                text: big.into(),
-            };
-            assert_eq!(parse(&format!("0:{big}")), Err(error));
+            assert_eq!(fails(big, &files()), Error::Range { kind: "user", text: big.into() });
+            let error = Error::Range { kind: "group", text: big.into() };
+            assert_eq!(fails(&format!("0:{big}"), &files()), error);
         }
     }
 
     #[test]
-    fn resolve_is_as_strict_as_parse() {
+    fn a_number_that_no_id_can_have_and_a_name_with_a_colon_are_refused_as_values() {
         let sly = User::Id {
             uid: u32::MAX,
             group: None,
@@ -605,7 +563,7 @@ staff:x:50:root,nginx2
             passwd: Some(passwd),
             group: Some(group),
         };
-        let who = resolve(&parse("anna").expect("name"), &files).expect("anna");
+        let who = resolve(&user("anna"), &files).expect("anna");
         assert_eq!(
             (who.groups, who.home.as_deref()),
             (vec![2, 9], Some("/home/anna"))
@@ -632,13 +590,19 @@ staff:x:50:root,nginx2
         ) {
             let passwd = format!("x:y\n{name}:x:{uid}:{gid}::{home}:/bin/sh\n{name}:x:1:1::/:\n");
             let files = Files { passwd: Some(passwd.as_bytes()), group: None };
-            let who = resolve(&parse(&name).expect("a name"), &files).expect("is there");
+            let who = resolve(&user(&name), &files).expect("is there");
             assert_eq!((who.uid, who.gid, who.home), (uid, gid, Some(home)));
         }
 
         #[test]
-        fn no_text_makes_parse_panic(text in "\\PC{0,20}|[0-9:+-]{0,14}") {
-            drop(parse(&text));
+        fn no_text_makes_it_panic(text in "\\PC{0,20}|[0-9:+-]{0,14}") {
+            drop(resolve(&user(&text), &files()));
         }
+    }
+
+    #[test]
+    fn the_name_of_a_number_is_that_of_its_first_line() {
+        assert_eq!(name_of(PASSWD_TEXT, 101).as_deref(), Some("nginx"));
+        assert_eq!(name_of(PASSWD_TEXT, 4000), None);
     }
 }

@@ -770,6 +770,34 @@ fn the_kernel_fails_with_the_errno_that_the_cases_expect() {
     }
 }
 
+#[test]
+fn the_kernel_takes_as_long_a_chain_as_the_doctor() {
+    let root = Root::new();
+    let at = |n: usize| root.dir.path().join(format!("app/{n}"));
+    let program = std::env::current_exe().expect("this test");
+    root.program("app/0", format!("#!{} --list\n", program.display()));
+    for n in 1..7 {
+        root.program(&format!("app/{n}"), format!("#!{}\n", at(n - 1).display()));
+        root.program(&format!("in/{n}"), format!("#!/in/{}\n", n - 1));
+    }
+    root.program("in/0", "#!/in/true\n")
+        .program("in/true", native(None));
+    for (scripts, taken) in [(5, true), (6, false)] {
+        let mut command = std::process::Command::new(at(scripts - 1));
+        let run = command.stdout(std::process::Stdio::null()).status();
+        let errno = run.err().and_then(|error| error.raw_os_error());
+        assert_eq!(
+            errno,
+            (!taken).then_some(Errno::LOOP.raw_os_error()),
+            "{scripts} scripts"
+        );
+        let path = format!("/in/{}", scripts - 1);
+        let found = root.ask(&[&path], |request| explain(request, Errno::LOOP));
+        let chain = matches!(found, Diagnosis::InterpreterChain { .. });
+        assert_eq!(chain, !taken, "{scripts} scripts: {found}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_file_makes_it_panic(

@@ -105,8 +105,9 @@ pub(super) fn notes(facts: &Facts, outcome: &Outcome) -> Vec<String> {
         let failed = format!("a fork or clone failed {}", count(pids.events_max, "time"));
         match pids.max {
             Some(max) => format!("pids.max={max} was reached: {failed}; raise [resources] pids"),
-            // KERNEL(6.11): before, pids.events counts where the fork was, not where the limit is.
-            None => format!("the pids.max of a cgroup above it was reached: {failed}"),
+            // KERNEL(6.11): pids.events counts where the limit is, and above; before, where the fork
+            // was. So without a limit of its own it tells of one elsewhere.
+            None => format!("the pids.max of a cgroup above or inside it was reached: {failed}"),
         }
     });
     // A signal that it survived, or that its own exit answered, is no cause, but explains much.

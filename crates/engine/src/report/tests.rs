@@ -344,7 +344,9 @@ fn a_limit_of_processes_that_was_reached_names_the_key() {
         Facts { pids, ..facts() },
         0,
         "exited with status 0 after 3s",
-        &["the pids.max of a cgroup above it was reached: a fork or clone failed 7 times"],
+        &[
+            "the pids.max of a cgroup above or inside it was reached: a fork or clone failed 7 times",
+        ],
     );
 }
 
