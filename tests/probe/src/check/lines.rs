@@ -21,8 +21,10 @@ const SUPER_OPTIONS: [&str; 8] = [
 #[must_use]
 pub fn lines(report: &Report) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
-    let mut add = |line: String| drop(lines.insert(line));
-    for (fd, _) in &report.fds {
+    let mut add = |line: String| {
+        lines.insert(line);
+    };
+    for fd in report.fds.keys() {
         add(format!("fd {fd}"));
     }
     for name in report.env.keys() {
