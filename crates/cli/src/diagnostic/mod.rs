@@ -129,10 +129,19 @@ impl Report {
 /// Outside text between backticks: control characters escaped, and no longer than a line.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    const SHOWN: usize = 60;
+    escaped(text, 60)
+}
+
+/// A path between backticks: control characters escaped.
+#[must_use]
+pub fn quoted_path(path: &std::path::Path) -> String {
+    escaped(&path.to_string_lossy(), usize::MAX)
+}
+
+fn escaped(text: &str, most: usize) -> String {
     let mut out = String::from("`");
     for (i, c) in text.chars().enumerate() {
-        if i == SHOWN {
+        if i == most {
             out.push('…');
             break;
         }

@@ -4,7 +4,7 @@ use annotate_snippets::{
     AnnotationKind, Group, Level, Origin, Renderer, Snippet, renderer::DEFAULT_TERM_WIDTH,
 };
 
-use super::{Diagnostic, Report, Source, Span};
+use super::{Code, Diagnostic, Report, Source, Span};
 
 /// Related places this far away (in lines) are named in words only, to keep the snippet small.
 const WINDOW_LINES: u32 = 400;
@@ -33,18 +33,35 @@ pub(super) fn omitted(count: usize) -> String {
 fn one(source: &Source, diagnostic: &Diagnostic, colour: bool) -> String {
     let title = Level::ERROR.primary_title(diagnostic.message.as_str());
     let mut group = match &diagnostic.span {
-        Some(span) => title.element(snippet(
+        Some(span) if !is_absent(diagnostic) => title.element(snippet(
             source,
             span,
             &diagnostic.label,
             &diagnostic.related,
         )),
-        None => title.element(Origin::path(source.name())),
+        _ => title.element(Origin::path(source.name())),
     };
+    if is_absent(diagnostic) {
+        group = group.element(Level::NOTE.message(diagnostic.label.as_str()));
+    }
     if let Some(help) = &diagnostic.help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
-    indented(&renderer(colour).render(&[group]))
+    let text = renderer(colour).render(&[group]);
+    // Without line numbers the gutter is narrower by one.
+    indented(
+        &text,
+        if is_absent(diagnostic) || diagnostic.span.is_none() {
+            "  "
+        } else {
+            " "
+        },
+    )
+}
+
+/// What is missing from the file as a whole has no line to show.
+fn is_absent(diagnostic: &Diagnostic) -> bool {
+    diagnostic.code == Code::MissingKey && diagnostic.span == Some(0..0)
 }
 
 /// A failure at run time: what happened, the line of the manifest that asked for it, and a hint
@@ -84,7 +101,7 @@ pub fn failure(
     if let Some(hint) = hint {
         group = group.element(Level::HELP.with_name("hint").message(hint));
     }
-    indented(&renderer(colour).render(&[group]))
+    indented(&renderer(colour).render(&[group]), " ")
 }
 
 /// The part of a line that has ink.
@@ -138,12 +155,12 @@ fn renderer(colour: bool) -> Renderer {
     renderer.term_width(DEFAULT_TERM_WIDTH)
 }
 
-/// Everything below the first line moves right by one: the arrow stands clear of the message.
-fn indented(text: &str) -> String {
+/// Everything below the first line moves right: the arrow stands clear of the message.
+fn indented(text: &str, by: &str) -> String {
     let mut out = String::new();
     for (i, line) in text.lines().enumerate() {
         if i > 0 {
-            out.push(' ');
+            out.push_str(by);
         }
         out.push_str(line.trim_end());
         out.push('\n');

@@ -179,6 +179,20 @@ pub(crate) const LANDLOCK: Place = Place {
     later: &[],
 };
 
+/// Tables whose keys are the user's own, or names of the kernel.
+pub(crate) const LABELS: Place = free("labels");
+pub(crate) const SYSCTL: Place = free("security.sysctl");
+pub(crate) const RLIMITS: Place = free("security.rlimits");
+
+const fn free(path: &'static str) -> Place {
+    Place {
+        path,
+        belongs: "",
+        keys: &[],
+        later: &[],
+    }
+}
+
 /// Every table with fixed keys.
 pub(crate) const PLACES: &[&Place] = &[
     &TOP,
@@ -280,6 +294,12 @@ pub(crate) fn suggestion(place: &Place, key: &str) -> String {
         return format!("did you mean `{close}`, {}?", belongs.unwrap_or_default());
     }
     format!("known here: {}", place.keys.join(", "))
+}
+
+/// Whether an unknown `name` is a misspelling of `key`.
+pub(crate) fn means(name: &str, key: &str) -> bool {
+    let plain = name.replace('_', "-").to_ascii_lowercase();
+    plain == key || closest(&plain, std::iter::once(key)).is_some()
 }
 
 /// The nearest of `candidates`, when it is near enough to be meant.

@@ -9,7 +9,7 @@ use super::keys;
 use super::model::{Given, Mount};
 use super::value::{host_path, path, size};
 use super::walk::{Reader, Rule, Section, Value};
-use crate::diagnostic::{Code, quoted};
+use crate::diagnostic::{Code, quoted_path};
 
 /// Each costs the kernel a lookup at every path below it, and us a comparison with all others.
 const MOST: usize = 500;
@@ -82,7 +82,8 @@ fn mount(r: &Reader, value: &Value<'_>, host: &Host<'_>) -> Option<Given<Mount>>
                 .value;
             Some(MountSource::Tmpfs { bytes })
         }
-        (None, None) if table.has("volume") => return None,
+        // What is there instead was reported already.
+        (None, None) if table.has_unknown() => return None,
         (None, None) => {
             let rule = Rule::from("a mount has a source")
                 .help("`bind = \"./dir\"` or `tmpfs = \"64MiB\"`");
@@ -128,7 +129,7 @@ fn owner(r: &Reader, value: &Value<'_>) -> Option<Owner> {
 /// What the order of two mounts makes impossible.
 fn check_pair(r: &Reader, earlier: &Mount, later: &Mount) {
     let (a, b) = (&earlier.at, &later.at);
-    let shown = |at: &Given<PathBuf>| quoted(&at.value.to_string_lossy());
+    let shown = |at: &Given<PathBuf>| quoted_path(&at.value);
     let at = |why| [(b.place(), ""), (a.place(), why)];
     if a.value == b.value {
         r.conflict(
@@ -152,7 +153,7 @@ fn check_pair(r: &Reader, earlier: &Mount, later: &Mount) {
         && !has_mount_point(&earlier.source, rest)
     {
         let message = format!("nowhere to mount {}", shown(b));
-        let rest = quoted(&rest.to_string_lossy());
+        let rest = quoted_path(rest);
         let rule = format!("the mount around it is read-only and has no {rest}");
         r.conflict(message, rule, at("read-only"));
     }

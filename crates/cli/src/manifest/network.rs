@@ -15,7 +15,7 @@ pub(super) fn read(r: &Reader, value: &Value<'_>) -> Option<Given<Network>> {
         "host" => Ok(Network::Host),
         "" => Err("one of \"none\" and \"host\"".into()),
         _ => Err(Rule::from(
-            "only \"none\" and \"host\" so far; a later release brings bridges and named networks",
+            "only \"none\" and \"host\" are; a later release brings bridges and named networks",
         )
         .code(Code::NotSupported)),
     })

@@ -82,8 +82,7 @@ fn strings(r: &Reader, value: &Value<'_>, like: &str) -> Option<Vec<String>> {
 fn env(r: &Reader, value: &Value<'_>, host: &Host<'_>) -> Vec<Given<(String, String)>> {
     let like = "a table like { TZ = \"UTC\" }";
     let mut found = Vec::new();
-    for entry in value.entries(r, like).unwrap_or_default() {
-        let entry = entry.within(&keys::ENV_VALUE);
+    for entry in value.entries(r, &keys::ENV_VALUE, like).unwrap_or_default() {
         if let Err(rule) = name::variable(entry.key()) {
             let message = format!("bad variable {}", quoted(entry.key()));
             r.error(message, entry.key_span(), rule);

@@ -148,7 +148,11 @@ fn seccomp(r: &Reader, value: &Value<'_>, host: &Host<'_>) -> Option<Given<Secco
 
 fn sysctls(r: &Reader, value: &Value<'_>) -> Vec<Given<(String, String)>> {
     let mut found = Vec::new();
-    let entries = value.entries(r, "a table like { \"net.core.somaxconn\" = \"1024\" }");
+    let entries = value.entries(
+        r,
+        &keys::SYSCTL,
+        "a table like { \"net.core.somaxconn\" = \"1024\" }",
+    );
     for entry in entries.unwrap_or_default() {
         if entry.is_table() && !entry.key().contains('.') {
             let help = "a parameter's name needs quotes: \"net.core.somaxconn\" = \"1024\"";
@@ -172,7 +176,11 @@ fn sysctls(r: &Reader, value: &Value<'_>) -> Vec<Given<(String, String)>> {
 
 fn rlimits(r: &Reader, value: &Value<'_>) -> Vec<Given<Rlimit>> {
     let mut found = Vec::new();
-    let entries = value.entries(r, "a table like { nofile = \"1024:524288\" }");
+    let entries = value.entries(
+        r,
+        &keys::RLIMITS,
+        "a table like { nofile = \"1024:524288\" }",
+    );
     for entry in entries.unwrap_or_default() {
         if let Err(rule) = privilege::rlimit_name(entry.key()) {
             let message = format!("unknown key {}", quoted(entry.key()));
@@ -194,7 +202,7 @@ fn landlock(r: &Reader, value: &Value<'_>) -> Option<Given<Landlock>> {
     };
     let read = table.get("read").map(paths).unwrap_or_default();
     let write = table.get("write").map(paths).unwrap_or_default();
-    if !table.has("read") && !table.has("write") {
+    if !table.has("read") && !table.has("write") && !table.has_unknown() {
         value.bad(
             r,
             "allows nothing, not even to start the program: give `read` or `write` paths",

@@ -29,8 +29,13 @@ impl Document<'_> {
         let mut errors = Vec::new();
         let mut guessed_from = None;
         let mut last_line = 0;
-        for error in &self.errors {
-            let span = span_of(error, source);
+        let mut spans: Vec<_> = self
+            .errors
+            .iter()
+            .map(|e| (span_of(e, source), e))
+            .collect();
+        spans.sort_by_key(|(span, _)| span.start);
+        for (span, error) in spans {
             let line = source.line(span.start);
             if error.message() == DUPLICATE {
                 errors.push(duplicate(source, span));

@@ -135,7 +135,10 @@ fn stop(r: &Reader, value: &Value<'_>) -> Stop {
 
 fn labels(r: &Reader, value: &Value<'_>) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
-    for entry in value.entries(r, "a table of strings").unwrap_or_default() {
+    for entry in value
+        .entries(r, &keys::LABELS, "a table of strings")
+        .unwrap_or_default()
+    {
         if entry.key().is_empty() || entry.key().chars().any(char::is_control) {
             let message = format!("bad label {}", quoted(entry.key()));
             r.error(

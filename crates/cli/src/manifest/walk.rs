@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Place};
 use super::model::Given;
-use crate::diagnostic::{Code, Diagnostic, Span, quoted};
+use crate::diagnostic::{Code, Diagnostic, LIMIT, Span, quoted};
 
 /// Why a value cannot be, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,11 +137,12 @@ impl<'t> Value<'t> {
 
     /// The right type, the wrong value.
     pub(crate) fn bad(&self, r: &Reader, rule: impl Into<Rule>) {
-        r.error(
-            format!("bad value for {}", Name(self.place, self.key)),
-            self.span(),
-            rule,
-        );
+        let (name, rule) = (Name(self.place, self.key), rule.into());
+        let message = match rule.code {
+            Code::NotSupported => format!("this value of {name} is not supported yet"),
+            _ => format!("bad value for {name}"),
+        };
+        r.error(message, self.span(), rule);
     }
 
     /// `expected` as in "expected a string like \"256MiB\", got an integer".
@@ -159,7 +160,7 @@ impl<'t> Value<'t> {
         );
     }
 
-    /// A number where a string belongs needs quotes in most cases.
+    /// A number where a string belongs needs quotes in most cases, and often a unit.
     fn quote_it(&self, expected: &str) -> Option<String> {
         let number = match self.node.get_ref() {
             DeValue::Integer(i) => i.to_string(),
@@ -167,9 +168,14 @@ impl<'t> Value<'t> {
             DeValue::Boolean(b) => b.to_string(),
             _ => return None,
         };
-        expected
-            .starts_with("a string")
-            .then(|| format!("write it with quotes: \"{number}\""))
+        let unit = ["MiB", "10s"]
+            .iter()
+            .any(|sample| expected.contains(sample));
+        match expected.starts_with("a string") {
+            true if unit && number != "0" => Some("write it with a unit and quotes".into()),
+            true => Some(format!("write it with quotes: \"{number}\"")),
+            false => None,
+        }
     }
 
     /// A string. One with a NUL byte is refused at once: no kernel interface carries it.
@@ -274,8 +280,13 @@ impl<'t> Value<'t> {
         )
     }
 
-    /// The entries of a table whose keys are the user's own, under `place`.
-    pub(crate) fn entries(&self, r: &Reader, expected: &str) -> Option<Vec<Value<'t>>> {
+    /// The entries of a table whose keys are the user's own, under the name of `place`.
+    pub(crate) fn entries(
+        &self,
+        r: &Reader,
+        place: &'static Place,
+        expected: &str,
+    ) -> Option<Vec<Value<'t>>> {
         let DeValue::Table(table) = self.node.get_ref() else {
             self.wrong_type(r, expected, None);
             return None;
@@ -283,14 +294,9 @@ impl<'t> Value<'t> {
         Some(
             table
                 .iter()
-                .map(|(key, node)| Value::of(self.place, key, node))
+                .map(|(key, node)| Value::of(place, key, node))
                 .collect(),
         )
-    }
-
-    /// The same value as part of another table, for messages.
-    pub(crate) fn within(self, place: &'static Place) -> Self {
-        Self { place, ..self }
     }
 
     fn of(
@@ -342,24 +348,7 @@ impl<'r, 't> Section<'r, 't> {
     }
 
     fn of(r: &'r Reader, place: &'static Place, table: &'t DeTable<'t>, span: Span) -> Self {
-        for (key, _) in table.iter() {
-            let name: &str = key.get_ref();
-            if place.keys.contains(&name) {
-                continue;
-            }
-            if let Some((_, advice)) = place.later.iter().find(|(k, _)| *k == name) {
-                let label = "a later release brings it";
-                let rule = Rule {
-                    help: advice.map(str::to_owned),
-                    ..Rule::from(label)
-                };
-                let message = format!("{} is not supported yet", Name(place, name));
-                r.error(message, key.span(), rule.code(Code::NotSupported));
-                continue;
-            }
-            let rule = Rule::from(keys::suggestion(place, name)).code(Code::UnknownKey);
-            r.error(format!("unknown key {}", quoted(name)), key.span(), rule);
-        }
+        report_foreign(r, place, table);
         #[cfg(debug_assertions)]
         let asked = Cell::new(0);
         Self {
@@ -402,12 +391,23 @@ impl<'r, 't> Section<'r, 't> {
     /// The value of `key`, whose absence is an error with this label.
     pub(crate) fn require(&self, key: &'static str, why: impl Into<Rule>) -> Option<Value<'t>> {
         let value = self.get(key);
-        if value.is_none() {
+        // Misspelt is not missing, and was reported.
+        if value.is_none() && !self.unknown().any(|name| keys::means(name, key)) {
             let message = format!("missing key {}", Name(self.place, key));
             self.r
                 .error(message, self.span(), why.into().code(Code::MissingKey));
         }
         value
+    }
+
+    /// Whether it has keys that do not belong here, which were reported when it was opened.
+    pub(crate) fn has_unknown(&self) -> bool {
+        self.unknown().next().is_some()
+    }
+
+    fn unknown(&self) -> impl Iterator<Item = &str> {
+        let keys = self.table.iter().map(|(key, _)| key.get_ref().as_ref());
+        keys.filter(|key: &&str| !self.place.keys.contains(key))
     }
 }
 
@@ -423,6 +423,36 @@ impl Drop for Section<'_, '_> {
                 self.place.path
             );
         }
+    }
+}
+
+/// Report the keys that `place` does not take.
+fn report_foreign(r: &Reader, place: &'static Place, table: &DeTable<'_>) {
+    let keys = table.iter().map(|(key, _)| key);
+    let mut foreign: Vec<_> = keys
+        .filter(|k| !place.keys.contains(&k.get_ref().as_ref()))
+        .collect();
+    foreign.sort_by_key(|key| key.span().start);
+    for (i, key) in foreign.into_iter().enumerate() {
+        let name: &str = key.get_ref();
+        if let Some((_, advice)) = place.later.iter().find(|(k, _)| *k == name) {
+            let mut rule = Rule::from("a later release brings it").code(Code::NotSupported);
+            rule.help = advice.map(str::to_owned);
+            r.error(
+                format!("{} is not supported yet", Name(place, name)),
+                key.span(),
+                rule,
+            );
+            continue;
+        }
+        // A suggestion costs a comparison with every key there is, and nobody sees the later ones.
+        let label = if i < LIMIT {
+            keys::suggestion(place, name)
+        } else {
+            String::new()
+        };
+        let rule = Rule::from(label).code(Code::UnknownKey);
+        r.error(format!("unknown key {}", quoted(name)), key.span(), rule);
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::{Code, quoted};
+use crate::diagnostic::{Code, quoted_path};
 use crate::manifest::host::Host;
 use crate::manifest::walk::Rule;
 
@@ -26,7 +26,8 @@ pub(crate) fn existing(host: &Host<'_>, text: &str) -> Result<(PathBuf, Metadata
             "variables are not expanded; write the path in full",
         ));
     }
-    let joined = host.folder.join(text);
+    // Collected anew, so that a `./` does not show in messages.
+    let joined: PathBuf = host.folder.join(text).components().collect();
     let path = fs::canonicalize(&joined).map_err(|e| missing(text, &joined, &e))?;
     let metadata = fs::metadata(&path).map_err(|e| missing(text, &joined, &e))?;
     Ok((path, metadata))
@@ -92,17 +93,24 @@ fn shareable(host: &Host<'_>, text: &str, path: &Path) -> Result<(), Rule> {
     let resolved = if Path::new(text) == path {
         String::new()
     } else {
-        format!(" (this path is {})", quoted(&path.to_string_lossy()))
+        format!(" (this path is {})", quoted_path(path))
     };
     if let Some(kernel) = KERNEL.iter().find(|kernel| path.starts_with(kernel)) {
-        return Err(format!("nothing of the host's `{kernel}` can be bound{resolved}").into());
+        let rule = Rule::from(format!(
+            "nothing of the host's `{kernel}` can be shared{resolved}"
+        ));
+        return Err(match *kernel {
+            "/dev" => rule.help("`devices` in `[security]` takes single devices"),
+            _ => rule,
+        });
     }
     for state in &host.options.state {
         let inside = path.starts_with(&state.path);
         let above = state.guard_parents && state.path.starts_with(path);
         if inside || above {
-            let at = quoted(&state.path.to_string_lossy());
+            let at = quoted_path(&state.path);
             let relation = if inside { "is" } else { "holds" };
+            let resolved = if path == state.path { "" } else { &resolved };
             return Err(format!("{relation} the engine's own state, {at}{resolved}").into());
         }
     }
@@ -117,10 +125,7 @@ fn missing(text: &str, joined: &Path, error: &std::io::Error) -> Rule {
                 .filter(|p| fs::symlink_metadata(p).is_err())
                 .last();
             match absent {
-                Some(absent) => Rule::from(format!(
-                    "{} does not exist",
-                    quoted(&absent.to_string_lossy())
-                )),
+                Some(absent) => Rule::from(format!("{} does not exist", quoted_path(absent))),
                 None => Rule::from("a symbolic link that leads nowhere"),
             }
         }
