@@ -70,7 +70,14 @@ fn the_default_filter_allows_less_than_dockers_for_every_capability() {
             let dockers = parse_default(arch, capabilities);
             let mut stricter = 0;
             for (nr, name) in arch.syscalls() {
-                for args in interesting_arguments() {
+                let conditional = ["clone", "ioctl", "personality", "socket", "socketpair"];
+                let few = vec![[0; 6]];
+                let all = if conditional.contains(&name) {
+                    interesting_arguments()
+                } else {
+                    few
+                };
+                for args in all {
                     let data = SyscallData {
                         args,
                         ..SyscallData::of(arch, nr)
@@ -229,9 +236,15 @@ fn each_action_is_known() {
         ("SCMP_ACT_NOTIFY", Action::Notify),
     ];
     for (name, expected) in table {
+        let takes_errno = matches!(expected, Action::Errno(_) | Action::Trace(_));
+        let errno = if takes_errno {
+            r#", "errnoRet": 9"#
+        } else {
+            ""
+        };
         let json = format!(
             r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls":
-                [{{"names": ["read"], "action": "{name}", "errnoRet": 9}}]}}"#
+                [{{"names": ["read"], "action": "{name}"{errno}}}]}}"#
         );
         assert_eq!(
             decide(&parse_one(&json).unwrap().profile, "read", &[]),
@@ -278,6 +291,10 @@ fn what_is_wrong_is_said_with_its_place() {
         (
             r#"{"defaultAction": "SCMP_ACT_ALLOW", "sycalls": []}"#.to_owned(),
             "unknown field `sycalls`",
+        ),
+        (
+            r#"{"defaultAction": "SCMP_ACT_LOG", "defaultErrnoRet": 5}"#.to_owned(),
+            "defaultAction: SCMP_ACT_LOG takes no errno",
         ),
         (
             r#"{"defaultAction": "ALLOW"}"#.to_owned(),
