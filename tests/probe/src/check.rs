@@ -26,11 +26,13 @@ pub fn differences(found: &BTreeSet<String>, table: &str) -> Vec<String> {
     let mut optional = BTreeSet::new();
     let mut expected = BTreeSet::new();
     for line in table.lines().map(str::trim_end) {
-        match line.strip_prefix('?') {
-            _ if line.is_empty() || line.starts_with('#') => {}
-            Some(line) => drop(optional.insert(line.trim_start().to_owned())),
-            None => drop(expected.insert(line.to_owned())),
+        if line.is_empty() || line.starts_with('#') {
+            continue;
         }
+        match line.strip_prefix('?') {
+            Some(line) => optional.insert(line.trim_start().to_owned()),
+            None => expected.insert(line.to_owned()),
+        };
     }
     let missing = expected
         .difference(found)
@@ -56,15 +58,14 @@ pub fn syscall_lines(
         let missing = matches!(native.get(number), Some(Answer::Errno(libc::ENOSYS)) | None);
         let name = syscalls::Sysno::new(*number as usize)
             .map_or_else(|| number.to_string(), |sysno| sysno.name().to_owned());
-        match answer {
-            Answer::Skipped(_) => {}
-            answer if answer.refused() && !missing => {
-                drop(lines.insert(format!("{name} {answer}")))
-            }
-            answer if answer.refused() => {}
-            Answer::Ok | Answer::Errno(_) => drop(lines.insert(format!("{name} reached"))),
-            other => drop(lines.insert(format!("{name} {other}"))),
-        }
+        let line = match answer {
+            Answer::Skipped(_) => continue,
+            answer if answer.refused() && missing => continue,
+            answer if answer.refused() => format!("{name} {answer}"),
+            Answer::Ok | Answer::Errno(_) => format!("{name} reached"),
+            other => format!("{name} {other}"),
+        };
+        lines.insert(line);
     }
     lines
 }
