@@ -8,9 +8,15 @@
     reason = "a command line program"
 )]
 
+mod api;
 mod bench;
+mod ci;
 mod cmd;
 mod failure;
+mod fixtures;
+mod packages;
+mod test;
+mod tidy;
 mod vm;
 mod workspace;
 
@@ -19,20 +25,37 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::failure::{Failure, exit_code};
+use crate::workspace::Workspace;
 
 /// Build, test and measure the workspace.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version = None::<&str>)]
 enum Xtask {
+    /// Compare each library's public interface with its picture in xtask/api.
+    Api {
+        /// Write the pictures anew.
+        #[arg(long)]
+        bless: bool,
+    },
     /// Measure what starting a container costs, beside the limit and other engines.
     Bench(bench::Args),
+    /// Make the root file systems that the tests use, under target/fixtures.
+    Fixtures(fixtures::Args),
+    /// Check all that can be checked without running the tests: formatting, lints, docs, licences.
+    Ci(ci::Args),
+    /// Run all tests, here and in a VM; installs what they need.
+    Test(test::Args),
     /// Run the privileged tests in a virtual machine, one process each.
     TestVm(vm::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Xtask::parse() {
+        Xtask::Api { bless } => Workspace::load().and_then(|w| api::check(&w, bless)),
         Xtask::Bench(args) => bench::run(&args),
+        Xtask::Fixtures(args) => fixtures::run(&args),
+        Xtask::Ci(args) => ci::run(&args),
+        Xtask::Test(args) => test::run(&args).and_then(|counts| counts.finish()),
         Xtask::TestVm(args) => vm::run(&args).and_then(|counts| counts.finish()),
     };
     match result {

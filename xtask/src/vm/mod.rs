@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result};
 
 use crate::failure::{Counts, Failure};
 use crate::workspace::Workspace;
+pub(crate) use build::build;
 
 /// The kernels that the project supports: the oldest, and the newest that Debian 12 offers.
 const KERNELS: [&str; 2] = ["6.1", "6.12"];
@@ -58,7 +59,7 @@ impl Args {
 /// [`Failure::Machine`] when nothing is known about the tests; a test that failed is in the counts.
 pub(crate) fn run(args: &Args) -> Result<Counts> {
     let workspace = Workspace::load()?;
-    let built = build::build(&workspace, &args.package)?;
+    let built = build(&workspace, &args.package)?;
     if built.tests.is_empty() {
         anyhow::bail!("no test target named `vm` or `user` in {:?}", args.package);
     }
