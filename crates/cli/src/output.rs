@@ -25,14 +25,19 @@ pub fn stderr(text: &str) {
 
 /// Show an error and its causes: `ctr: cannot write `x`: permission denied`.
 pub fn error(error: &dyn std::error::Error) {
-    let mut line = format!("ctr: {error}");
+    stderr(&format!("ctr: {}\n", chain(error)));
+}
+
+/// An error and its causes in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(e) = cause {
         line.push_str(&format!(": {e}"));
         cause = e.source();
     }
-    line.push('\n');
-    stderr(&line);
+    line
 }
 
 /// Whether standard error gets colours: it is a terminal, and neither [`NO_COLOR`] nor `TERM=dumb`

@@ -1,8 +1,24 @@
 //! From a [`Spec`](spec::Spec) to a plan, from the plan to a running container, and to the report of its end.
 
+mod cause;
 pub mod doctor;
+mod error;
+pub mod host;
 pub mod kmsg;
+pub mod observe;
+mod place;
+pub mod plan;
 pub mod report;
+mod run;
 pub mod signals;
 pub mod spec;
+mod start;
+pub mod state;
+mod steps;
+mod supervise;
+mod tty;
 pub mod users;
+
+pub use error::{Diagnostic, Error, ExecFailure, Failure, Fault, StateError, errno_name};
+pub use host::Host;
+pub use run::{Options, explain, run};

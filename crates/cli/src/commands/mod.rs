@@ -8,11 +8,18 @@ use crate::exit::CommandResult;
 mod check;
 mod completions;
 mod man;
+mod plan;
+mod problems;
+mod run;
 mod schema;
 
 /// What `ctr` can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a container in the foreground
+    Run(run::Args),
+    /// Print every kernel operation that a run would make, and make none of them
+    Plan(plan::Args),
     /// Check manifests and report every error in them
     Check(check::Args),
     /// Print the JSON schema of the manifest, for editors
@@ -30,6 +37,8 @@ impl Command {
     /// What the command says; errors of a manifest are shown by the command and are an exit code.
     pub fn run(&self, global: &Global) -> CommandResult {
         match self {
+            Self::Run(args) => run::run(args, global),
+            Self::Plan(args) => plan::run(args, global),
             Self::Check(args) => check::run(args, global),
             Self::Schema(args) => schema::run(args),
             Self::Completions(args) => completions::run(args),

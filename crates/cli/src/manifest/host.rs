@@ -43,7 +43,7 @@ impl Options {
         let state = paths
             .into_iter()
             .map(|path| StateDir {
-                path: canonical(path),
+                path,
                 guard_parents: uid == 0,
             })
             .collect();
@@ -54,9 +54,12 @@ impl Options {
     }
 }
 
-/// Without symbolic links, when it is there.
-fn canonical(path: PathBuf) -> PathBuf {
-    std::fs::canonicalize(&path).unwrap_or(path)
+impl StateDir {
+    /// Where it is without symbolic links, when it is there. Looked up only when a manifest names a
+    /// path of the host: most starts need not know.
+    pub(crate) fn canonical(&self) -> PathBuf {
+        std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone())
+    }
 }
 
 /// The host as one manifest sees it.

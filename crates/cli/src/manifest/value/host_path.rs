@@ -105,12 +105,13 @@ fn shareable(host: &Host<'_>, text: &str, path: &Path) -> Result<(), Rule> {
         });
     }
     for state in &host.options.state {
-        let inside = path.starts_with(&state.path);
-        let above = state.guard_parents && state.path.starts_with(path);
+        let at = state.canonical();
+        let inside = path.starts_with(&at);
+        let above = state.guard_parents && at.starts_with(path);
         if inside || above {
-            let at = quoted_path(&state.path);
             let relation = if inside { "is" } else { "holds" };
-            let resolved = if path == state.path { "" } else { &resolved };
+            let resolved = if path == at { "" } else { &resolved };
+            let at = quoted_path(&at);
             return Err(format!("{relation} the engine's own state, {at}{resolved}").into());
         }
     }

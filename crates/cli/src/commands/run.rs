@@ -1,0 +1,73 @@
+//! `ctr run`: a container in the foreground, from its manifest to its exit report.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use engine::report::{ExitReport, Outcome};
+
+use crate::args::Global;
+use crate::commands::problems;
+use crate::exit::{self, CommandResult, Error};
+use crate::{manifest, output};
+
+/// Arguments of `ctr run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The manifest
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// Write how the container ended to FILE, as JSON
+    #[arg(long, value_name = "FILE")]
+    exit_report: Option<PathBuf>,
+    /// Appended to the manifest's `args`
+    #[arg(
+        value_name = "ARGS",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    args: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
+    let root = global.root.as_deref();
+    let loaded = match manifest::load(&args.manifest, &manifest::Options::of_host(root)) {
+        Ok(loaded) => loaded,
+        Err(report) => return Ok(problems::bad_manifest(&report)),
+    };
+    let spec = match loaded.spec(&args.args) {
+        Ok(spec) => spec,
+        Err(report) => return Ok(problems::bad_manifest(&report)),
+    };
+    match engine::run(&spec, &engine::Options::of_caller(root)) {
+        Ok(report) => ended(&report, args, global),
+        Err(error) => {
+            problems::show(&loaded.source, &spec.name.value, &error);
+            Ok(ExitCode::from(error.exit_code()))
+        }
+    }
+}
+
+/// The container has ended: say why, unless it simply did its work.
+fn ended(report: &ExitReport, args: &Args, global: &Global) -> CommandResult {
+    let clean = matches!(report.outcome, Outcome::Exited { code: 0 });
+    if !global.quiet && !(clean && report.notes.is_empty()) {
+        let name = &report.facts.name;
+        let mut lines = format!("ctr: `{name}` {}\n", report.cause);
+        for note in &report.notes {
+            lines.push_str(&format!("ctr: `{name}`: {note}\n"));
+        }
+        output::stderr(&lines);
+    }
+    if let Some(path) = &args.exit_report {
+        let mut json = serde_json::to_vec_pretty(report).map_err(|source| Error::Write {
+            path: path.clone(),
+            source: source.into(),
+        })?;
+        json.push(b'\n');
+        std::fs::write(path, json).map_err(|source| Error::Write {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    Ok(ExitCode::from(report.exit_code))
+}

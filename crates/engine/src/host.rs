@@ -1,0 +1,172 @@
+//! What was observed of this machine before planning: plain data, so that planning stays pure.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::spec::IdMap;
+
+/// Facts about the machine and the caller, gathered by [`observe`](crate::observe::observe) for one
+/// [`Spec`](crate::spec::Spec).
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Who is asking.
+    pub caller: Caller,
+    /// Where host ids for the container come from.
+    pub ids: IdSource,
+    /// The cgroup2 hierarchy as far as the caller can use it.
+    pub cgroup: Cgroup,
+    /// What the paths named by the spec are, by path on the host. Absent: does not exist.
+    pub paths: BTreeMap<PathBuf, PathFacts>,
+    /// The entries of `/`, when it is the root and has to be put together from them.
+    pub top_level: Vec<TopLevel>,
+    /// The container's own user database.
+    pub users: UserFiles,
+    /// The calling process's resource limits, of those that are to be set.
+    pub rlimits: Vec<confine::Rlimit>,
+    /// The kernel's Landlock ABI, when the spec has rules.
+    pub landlock: confine::Abi,
+    /// Major and minor version of the kernel, for seccomp profiles that ask.
+    pub kernel: (u32, u32),
+    /// The running security modules, when the spec has a label.
+    pub lsms: confine::Lsms,
+    /// The text for `/etc/resolv.conf` of a container on the host's network.
+    pub resolv_conf: Option<Vec<u8>>,
+    /// The container's state directory, where it would be.
+    pub state_root: PathBuf,
+}
+
+/// The calling process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
+    /// CAP_SYS_ADMIN in the initial user namespace: may clone mounts of the host, idmap them, and
+    /// hand out any ids.
+    pub privileged: bool,
+    /// CAP_SYS_RESOURCE in the initial user namespace: may raise hard limits.
+    pub may_raise_rlimits: bool,
+}
+
+/// Where host ids for a container's user namespace come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdSource {
+    /// A range of this machine that no other container uses.
+    Range {
+        /// First host id.
+        first: u32,
+    },
+    /// The caller's own id, and the ranges /etc/subuid and /etc/subgid grant it, given out by
+    /// newuidmap(1) and newgidmap(1).
+    Sub {
+        /// (first, count) from /etc/subuid.
+        uids: (u32, u32),
+        /// (first, count) from /etc/subgid.
+        gids: (u32, u32),
+    },
+    /// The caller's own id only, and why.
+    Own {
+        /// `newuidmap is not installed` …
+        because: String,
+    },
+    /// Every id of the user namespace the caller is root of.
+    Namespace {
+        /// The caller's own uid_map, identity inside.
+        uids: Vec<IdMap>,
+        /// The caller's own gid_map, identity inside.
+        gids: Vec<IdMap>,
+    },
+}
+
+impl Default for IdSource {
+    fn default() -> Self {
+        Self::Own { because: String::new() }
+    }
+}
+
+/// The cgroup2 hierarchy.
+#[derive(Debug, Clone, Default)]
+pub struct Cgroup {
+    /// Where containers' groups are made; `None` with the reason below.
+    pub place: Option<Place>,
+    /// Why no group can be made, and what to do.
+    pub unavailable: Option<(String, String)>,
+    /// Who holds a controller that is not in [`Place::available`], as a clause, by name.
+    pub held: BTreeMap<String, String>,
+}
+
+/// A directory in which groups are made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Directories from the topmost down that must exist and have the controllers enabled for
+    /// their children; the container's group is made in the last one.
+    pub path: Vec<Level>,
+    /// Controllers that can be had there.
+    pub available: Vec<String>,
+}
+
+/// One directory on the way to a container's group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Level {
+    /// The directory.
+    pub dir: PathBuf,
+    /// It is there.
+    pub exists: bool,
+    /// Its `cgroup.subtree_control`.
+    pub enabled: Vec<String>,
+}
+
+/// What a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathFacts {
+    /// Its kind.
+    pub kind: PathKind,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// For a device node: its numbers.
+    pub device: Option<(u32, u32)>,
+}
+
+/// The kind of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathKind {
+    /// A directory.
+    Directory,
+    /// A regular file, socket or FIFO: something a file can be bound onto.
+    File,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+}
+
+/// An entry of the host's `/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TopLevel {
+    /// A directory.
+    Directory(PathBuf),
+    /// A symbolic link and its target.
+    Symlink(PathBuf, PathBuf),
+}
+
+/// Texts of the container's own user database, when they had to be read.
+#[derive(Debug, Clone, Default)]
+pub struct UserFiles {
+    /// `/etc/passwd`.
+    pub passwd: Option<Vec<u8>>,
+    /// `/etc/group`.
+    pub group: Option<Vec<u8>>,
+    /// The container's root holds an `/etc` directory.
+    pub has_etc: bool,
+}
+
+impl Host {
+    /// What `path` is.
+    #[must_use]
+    pub fn path(&self, path: &Path) -> Option<&PathFacts> {
+        self.paths.get(path)
+    }
+}

@@ -1,0 +1,322 @@
+//! Look at the machine, as far as one [`Spec`] needs it. Nothing is changed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use confine::{Resource, Rlimit};
+use rustix::fs::{self, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
+
+use crate::error::Diagnostic;
+use crate::host::{Caller, Host, IdSource, PathFacts, PathKind, TopLevel, UserFiles};
+use crate::spec::{At, IdMap, MountSource, Network, Origin, Root, Spec, Upper, User, UserNamespace};
+use crate::state::IdRange;
+
+/// Largest user database read from a container's root.
+const USER_FILE_LIMIT: usize = 1 << 20;
+/// Largest resolv.conf copied.
+const RESOLV_CONF_LIMIT: usize = 64 << 10;
+
+/// Gather what planning `spec` needs. `slot` is the id range to plan with, `state_root` where the
+/// container's state directory would be.
+///
+/// # Errors
+/// What could not be looked at, as diagnostics: a missing root, an unreadable user database.
+pub fn observe(spec: &Spec, state_root: &Path, slot: u32) -> Result<Host, Vec<Diagnostic>> {
+    let caller = caller();
+    let mut problems = Vec::new();
+    let root = open_root(spec).map_err(|problem| vec![problem])?;
+    let users = user_files(spec, root.as_ref()).unwrap_or_else(|problem| {
+        problems.push(problem);
+        UserFiles::default()
+    });
+    let host = Host {
+        ids: id_source(spec, &caller, slot),
+        cgroup: crate::place::observe(spec, &caller),
+        paths: paths(spec),
+        top_level: if spec.root.value == Root::Host && !caller.privileged {
+            top_level()
+        } else {
+            Vec::new()
+        },
+        users,
+        rlimits: rlimits(spec),
+        landlock: match (&spec.security.landlock, spec.namespaces.net.value) {
+            (None, Network::None) => confine::Abi::NONE,
+            _ => confine::Abi::observe(),
+        },
+        kernel: kernel(),
+        lsms: match (&spec.security.apparmor, &spec.security.selinux) {
+            (None, None) => confine::Lsms::default(),
+            _ => confine::Lsms::observe("/sys".as_ref()),
+        },
+        resolv_conf: (spec.namespaces.net.value == Network::Host)
+            .then(|| read_bounded("/etc/resolv.conf".as_ref(), RESOLV_CONF_LIMIT).ok())
+            .flatten(),
+        state_root: state_root.into(),
+        caller,
+    };
+    if problems.is_empty() { Ok(host) } else { Err(problems) }
+}
+
+/// Who is asking.
+#[must_use]
+pub fn caller() -> Caller {
+    let effective = rustix::thread::capabilities(None)
+        .map_or(CapabilitySet::empty(), |sets| sets.effective);
+    let initial = own_map("/proc/self/uid_map")
+        .is_some_and(|maps| matches!(maps[..], [IdMap { inside: 0, outside: 0, count: u32::MAX }]));
+    Caller {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        privileged: initial && effective.contains(CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID),
+        may_raise_rlimits: initial && effective.contains(CapabilitySet::SYS_RESOURCE),
+    }
+}
+
+/// Major and minor version, as uname(2) gives them.
+#[must_use]
+pub fn kernel() -> (u32, u32) {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+fn own_map(path: &str) -> Option<Vec<IdMap>> {
+    let text = read_bounded(path.as_ref(), 64 << 10).ok()?;
+    parse_map(std::str::from_utf8(&text).ok()?)
+}
+
+fn parse_map(text: &str) -> Option<Vec<IdMap>> {
+    text.lines()
+        .map(|line| {
+            let mut fields = line.split_ascii_whitespace().map(str::parse::<u32>);
+            match (fields.next(), fields.next(), fields.next(), fields.next()) {
+                (Some(Ok(inside)), Some(Ok(outside)), Some(Ok(count)), None) => {
+                    Some(IdMap { inside, outside, count })
+                }
+                _ => None,
+            }
+        })
+        .collect()
+}
+
+fn id_source(spec: &Spec, caller: &Caller, slot: u32) -> IdSource {
+    if spec.namespaces.user.value == UserNamespace::Host {
+        return IdSource::default();
+    }
+    if caller.privileged {
+        return IdSource::Range { first: IdRange::first(slot) };
+    }
+    namespace_ids().unwrap_or_else(|| subordinate_ids(caller))
+}
+
+/// Root of a user namespace that has more than one id gives all of them on.
+fn namespace_ids() -> Option<IdSource> {
+    let effective = rustix::thread::capabilities(None).ok()?.effective;
+    if !effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID) {
+        return None;
+    }
+    let identity = |path| {
+        let mut maps = own_map(path)?;
+        for map in &mut maps {
+            map.outside = map.inside;
+        }
+        Some(maps)
+    };
+    let uids = identity("/proc/self/uid_map")?;
+    let gids = identity("/proc/self/gid_map")?;
+    (uids.iter().map(|map| u64::from(map.count)).sum::<u64>() > 1)
+        .then_some(IdSource::Namespace { uids, gids })
+}
+
+fn subordinate_ids(caller: &Caller) -> IdSource {
+    let own = |because: String| IdSource::Own { because };
+    for program in ["newuidmap", "newgidmap"] {
+        if find_program(program).is_none() {
+            return own(format!("{program} is not installed (package uidmap)"));
+        }
+    }
+    let name = login_name(caller.uid);
+    let range = |path: &str| {
+        let text = read_bounded(path.as_ref(), USER_FILE_LIMIT).ok()?;
+        let text = String::from_utf8_lossy(&text);
+        ns::subid::parse(&text)
+            .into_iter()
+            .find(|range| range.belongs_to(name.as_deref(), caller.uid))
+            .map(|range| (range.first, range.count))
+    };
+    match (range("/etc/subuid"), range("/etc/subgid")) {
+        (Some(uids), Some(gids)) => IdSource::Sub { uids, gids },
+        (None, _) => own("/etc/subuid grants this user nothing".into()),
+        (_, None) => own("/etc/subgid grants this user nothing".into()),
+    }
+}
+
+fn login_name(uid: u32) -> Option<String> {
+    let text = read_bounded("/etc/passwd".as_ref(), USER_FILE_LIMIT).ok()?;
+    crate::users::name_of(&String::from_utf8_lossy(&text), uid)
+}
+
+/// A program of this host, as `PATH` and the usual directories have it.
+#[must_use]
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/bin".into(), "/bin".into()])
+        .map(|dir| dir.join(name))
+        .find(|program| rustix::fs::access(program, fs::Access::EXEC_OK).is_ok())
+}
+
+/// The directory that user databases are read from: the topmost layer.
+fn open_root(spec: &Spec) -> Result<Option<rootfs::Root>, Diagnostic> {
+    let At { value, origin } = &spec.root;
+    let path = match value {
+        Root::Host => Path::new("/"),
+        Root::Directory(path) => path,
+        Root::Overlay { lowers, .. } => match lowers.first() {
+            Some(path) => path,
+            None => return Err(Diagnostic::input(*origin, "an overlay needs a lower directory")),
+        },
+    };
+    rootfs::Root::open(path).map(Some).map_err(|error| {
+        let errno = error.errno();
+        let problem = match errno {
+            Some(Errno::NOENT) => format!("the root directory {path:?} does not exist"),
+            Some(Errno::NOTDIR) => format!("the root {path:?} is not a directory"),
+            _ => format!("cannot open the root directory {path:?}: {error}"),
+        };
+        Diagnostic::input(*origin, problem)
+    })
+}
+
+/// `/etc/passwd` and `/etc/group` of the container, when its user has to be looked up.
+fn user_files(spec: &Spec, root: Option<&rootfs::Root>) -> Result<UserFiles, Diagnostic> {
+    let Some(root) = root else { return Ok(UserFiles::default()) };
+    let has_etc = root.is_dir("etc");
+    let At { value: user, origin } = &spec.process.user;
+    if !has_etc || (*origin == Origin::Default && *user == (User::Id { uid: 0, group: None })) {
+        return Ok(UserFiles { has_etc, ..UserFiles::default() });
+    }
+    let read = |path: &str| match root.read_bounded(path.as_ref(), USER_FILE_LIMIT) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
+        Err(error) => Err(Diagnostic::input(*origin, format!("cannot read the container's /{path}: {error}"))),
+    };
+    Ok(UserFiles { passwd: read("etc/passwd")?, group: read("etc/group")?, has_etc })
+}
+
+fn paths(spec: &Spec) -> BTreeMap<PathBuf, PathFacts> {
+    let binds = spec.mounts.iter().filter_map(|mount| match &mount.value.source {
+        MountSource::Bind { path, .. } => Some(path),
+        MountSource::Tmpfs { .. } => None,
+    });
+    let layers = match &spec.root.value {
+        Root::Host => Vec::new(),
+        Root::Directory(path) => vec![path],
+        Root::Overlay { lowers, upper } => lowers
+            .iter()
+            .chain(match upper {
+                Upper::Directory(path) => Some(path),
+                Upper::Ephemeral => None,
+            })
+            .collect(),
+    };
+    let devices = spec.devices.iter().map(|device| &device.value);
+    let disks = spec.resources.io.iter().map(|limit| &limit.value.device);
+    binds
+        .chain(layers)
+        .chain(devices)
+        .chain(disks)
+        .filter_map(|path| Some((path.clone(), facts(path)?)))
+        .chain(crate::plan::host_secrets(spec).filter_map(|path| Some((path.into(), facts(path.as_ref())?))))
+        .collect()
+}
+
+fn facts(path: &Path) -> Option<PathFacts> {
+    let stat = fs::stat(path).ok()?;
+    let (kind, device) = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => (PathKind::Directory, None),
+        FileType::CharacterDevice => (PathKind::CharDevice, Some(stat.st_rdev)),
+        FileType::BlockDevice => (PathKind::BlockDevice, Some(stat.st_rdev)),
+        _ => (PathKind::File, None),
+    };
+    let device = device.map(|rdev| (fs::major(rdev), fs::minor(rdev)));
+    Some(PathFacts { kind, uid: stat.st_uid, gid: stat.st_gid, device })
+}
+
+fn top_level() -> Vec<TopLevel> {
+    let Ok(entries) = std::fs::read_dir("/") else { return Vec::new() };
+    let mut found: Vec<TopLevel> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let kind = entry.file_type().ok()?;
+            if kind.is_dir() {
+                Some(TopLevel::Directory(entry.path()))
+            } else if kind.is_symlink() {
+                Some(TopLevel::Symlink(entry.path(), std::fs::read_link(entry.path()).ok()?))
+            } else {
+                None
+            }
+        })
+        .collect();
+    found.sort_by(|a, b| name_of(a).cmp(name_of(b)));
+    found
+}
+
+fn name_of(entry: &TopLevel) -> &Path {
+    match entry {
+        TopLevel::Directory(path) | TopLevel::Symlink(path, _) => path,
+    }
+}
+
+/// The limits in force, of those that are to be set.
+fn rlimits(spec: &Spec) -> Vec<Rlimit> {
+    let asked = spec.security.rlimits.iter().map(|limit| limit.value.name.as_str());
+    crate::plan::DEFAULT_RLIMITS
+        .iter()
+        .map(|(name, ..)| *name)
+        .chain(asked)
+        .filter_map(|name| Resource::from_name(name).ok())
+        .filter_map(|resource| confine::getrlimit(resource).ok())
+        .collect()
+}
+
+pub(crate) fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, Errno> {
+    let file = fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = Vec::new();
+    let mut chunk = [0_u8; 8192];
+    loop {
+        match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut chunk))? {
+            0 => return Ok(text),
+            n if text.len() + n > limit => return Err(Errno::FBIG),
+            n => text.extend_from_slice(&chunk[..n]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uid_map_lines_are_read() {
+        assert_eq!(
+            parse_map("         0       1000          1\n         1     100000      65536\n"),
+            Some(vec![
+                IdMap { inside: 0, outside: 1000, count: 1 },
+                IdMap { inside: 1, outside: 100_000, count: 65_536 },
+            ])
+        );
+        assert_eq!(parse_map("0 x 1"), None);
+    }
+
+    #[test]
+    fn a_path_is_seen_as_what_it_is() {
+        let null = facts("/dev/null".as_ref()).expect("it exists");
+        assert_eq!((null.kind, null.device), (PathKind::CharDevice, Some((1, 3))));
+        assert_eq!(facts("/".as_ref()).map(|f| f.kind), Some(PathKind::Directory));
+        assert_eq!(facts("/no/such/path".as_ref()), None);
+    }
+}

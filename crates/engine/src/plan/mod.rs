@@ -1,0 +1,328 @@
+//! A container's start as an ordered list of kernel operations.
+//!
+//! [`plan`] is pure: it makes no system call, reads no file and no clock. What it returns is what
+//! [`start`](crate::start) executes, nothing else, and what `ctr plan` prints.
+
+mod ids;
+mod limits;
+mod op;
+mod program;
+mod security;
+mod tree;
+
+pub use ids::{Ids, Writer};
+pub use op::{By, Op};
+pub use program::{Exec, path as search_path};
+pub use security::DEFAULT_RLIMITS;
+pub use tree::host_secrets;
+
+use std::path::PathBuf;
+
+use confine::Confinement;
+use ns::Namespaces;
+
+use crate::error::Diagnostic;
+use crate::host::Host;
+use crate::spec::{At, Network, Origin, Spec};
+use crate::steps::{Phase, Uts};
+use crate::users::{self, Credentials};
+
+/// What was left out or differs from what one might expect, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The line it is about.
+    pub origin: Origin,
+    /// One sentence.
+    pub text: String,
+}
+
+impl Note {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self::at(Origin::Default, text)
+    }
+
+    pub(crate) fn at(origin: Origin, text: impl Into<String>) -> Self {
+        Self { origin, text: text.into() }
+    }
+}
+
+/// A container's start.
+#[derive(Debug)]
+pub struct Plan {
+    /// The container's name.
+    pub name: String,
+    /// What the supervisor does before the clone.
+    pub before: Vec<At<Op>>,
+    /// The namespaces clone3 makes.
+    pub namespaces: Namespaces,
+    /// The container's own cgroup.
+    pub cgroup: Option<PathBuf>,
+    /// What the supervisor does between the clone and GO.
+    pub between: Vec<At<Op>>,
+    /// The program's ids in the container.
+    pub user: Credentials,
+    /// The program.
+    pub exec: Exec,
+    /// It gets a terminal.
+    pub tty: At<bool>,
+    /// What one should know.
+    pub notes: Vec<Note>,
+    pub(crate) uts: At<Uts>,
+    pub(crate) loopback: Option<At<netns::Loopback>>,
+    pub(crate) tree: tree::Tree,
+    pub(crate) confinement: Confinement,
+    origins: security::Origins,
+    pub(crate) init: Option<Confinement>,
+}
+
+/// Which process makes a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// `ctr` itself.
+    Supervisor,
+    /// The first process of the container, later its init.
+    Init,
+    /// The process that becomes the program.
+    Program,
+}
+
+impl Who {
+    /// As it is printed.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Supervisor => "ctr",
+            Self::Init => "init",
+            Self::Program => "program",
+        }
+    }
+}
+
+/// One operation, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// Who makes it.
+    pub who: Who,
+    /// As strace spells it.
+    pub call: String,
+    /// Which line asked for it.
+    pub origin: Origin,
+    /// What takes it back, when something has to.
+    pub undo: Option<String>,
+}
+
+/// Plan the start of `spec` on `host`.
+///
+/// # Errors
+/// Everything that is wrong with it, in one pass.
+pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
+    let user = user(spec, host).map_err(|problem| vec![problem])?;
+    let mut problems = Vec::new();
+    let mut notes = Vec::new();
+    let mut keep = |result: Result<_, Vec<Diagnostic>>| result.map_err(|more| problems.extend(more)).ok();
+
+    let ids = keep(ids::resolve(spec, host, &user).map(Some).map_err(|problem| vec![problem]));
+    let ids = ids.flatten().flatten();
+    let exec = program::resolve(spec, &user).map_err(|problem| problems.push(problem)).ok();
+    let group = limits::resolve(spec, host, &mut notes).map_err(|more| problems.extend(more)).ok();
+    let security = security::resolve(spec, host, &user, ids.as_ref().map(|ids| &ids.value))
+        .map_err(|more| problems.extend(more))
+        .ok();
+    let tree = tree::resolve(spec, host, &user, ids.as_ref(), &mut notes)
+        .map_err(|more| problems.extend(more))
+        .ok();
+    let (Some(exec), Some(group), Some(security), Some(tree), true) =
+        (exec, group, security, tree, problems.is_empty())
+    else {
+        return Err(problems);
+    };
+    notes.extend(security.notes);
+    if ids.as_ref().is_some_and(|ids| ids.value.writer == Writer::DirectOwnId) {
+        notes.push(own_id_note(host));
+    }
+
+    let publish = Op::PublishState { dir: host.state_root.join(&spec.name.value) };
+    let mut before = vec![At { value: publish, origin: spec.name.origin }];
+    before.extend(group.ops);
+    before.extend(tree.before.iter().cloned());
+    let mut between: Vec<At<Op>> = ids.iter().map(|ids| ids.clone().map(Op::WriteIds)).collect();
+    between.extend(tree.between.iter().cloned());
+    between.extend(security.raise.into_iter().map(|limit| limit.map(Op::Prlimit)));
+    between.extend(spec.security.oom_score_adj.clone().map(|value| value.map(Op::OomScoreAdj)));
+    between.push(At::default_of(Op::Go { mounts: tree.passed }));
+    let own_net = spec.namespaces.net.value == Network::None;
+    Ok(Plan {
+        name: spec.name.value.clone(),
+        before,
+        namespaces: namespaces(ids.is_some(), own_net),
+        cgroup: group.dir,
+        between,
+        user,
+        exec,
+        tty: spec.process.tty.clone(),
+        notes,
+        uts: spec.hostname.clone().map(|hostname| Uts { hostname }),
+        loopback: own_net
+            .then(|| At { value: netns::Loopback::new(), origin: spec.namespaces.net.origin }),
+        tree: tree.tree,
+        confinement: security.program,
+        origins: security.origins,
+        init: security.init,
+    })
+}
+
+fn namespaces(user: bool, net: bool) -> Namespaces {
+    let mut namespaces = Namespaces::NEWPID
+        | Namespaces::NEWNS
+        | Namespaces::NEWIPC
+        | Namespaces::NEWUTS
+        | Namespaces::NEWCGROUP;
+    namespaces.set(Namespaces::NEWUSER, user);
+    namespaces.set(Namespaces::NEWNET, net);
+    namespaces
+}
+
+fn own_id_note(host: &Host) -> Note {
+    let because = match &host.ids {
+        crate::host::IdSource::Own { because } => because.as_str(),
+        _ => "its map says so",
+    };
+    Note::new(format!("the container has one id, this user's own ({because}); programs that change users fail"))
+}
+
+fn user(spec: &Spec, host: &Host) -> Result<Credentials, Diagnostic> {
+    let files = users::Files {
+        passwd: host.users.passwd.as_deref(),
+        group: host.users.group.as_deref(),
+    };
+    let At { value, origin } = &spec.process.user;
+    users::resolve(value, &files).map_err(|error| Diagnostic::input(*origin, error.to_string()))
+}
+
+impl Plan {
+    /// The child's phases before the program's process: its PID 1 builds the container.
+    pub(crate) fn setup(&self) -> Vec<Phase<'_>> {
+        let mut phases = vec![Phase::Uts(&self.uts.value)];
+        phases.extend(self.loopback.as_ref().map(|steps| Phase::Loopback(&steps.value)));
+        phases.push(Phase::Tree(&self.tree.steps));
+        phases
+    }
+
+    /// Where step `step` of `phase` comes from.
+    fn origin(&self, phase: &Phase<'_>, step: usize) -> Origin {
+        match phase {
+            Phase::Uts(_) => self.uts.origin,
+            Phase::Loopback(_) => self.loopback.as_ref().map(|l| l.origin).unwrap_or_default(),
+            Phase::Tree(_) => self.tree.origin(step),
+            Phase::Confine(steps) => self.origins.of(steps.part(step)),
+        }
+    }
+
+    /// Every operation in words, in the order of execution. The init and the program's process run
+    /// side by side from the fork on; the init's are listed first.
+    #[must_use]
+    pub fn operations(&self) -> Vec<Operation> {
+        let mut list = Vec::new();
+        self.supervisor(&self.before, &mut list);
+        list.push(self.clone_operation());
+        self.supervisor(&self.between, &mut list);
+        for phase in self.setup() {
+            self.child(Who::Init, &phase, &mut list);
+        }
+        if let Some(init) = &self.init {
+            list.push(operation(Who::Init, FORK.into(), Origin::Default));
+            self.child(Who::Init, &Phase::Confine(init), &mut list);
+        }
+        let who = if self.init.is_some() { Who::Program } else { Who::Init };
+        if self.tty.value {
+            list.push(operation(who, TTY.into(), self.tty.origin));
+        }
+        list.push(operation(who, "setsid()".into(), Origin::Default));
+        self.child(who, &Phase::Confine(&self.confinement), &mut list);
+        list.push(self.exec_operation(who, 0));
+        list
+    }
+
+    fn supervisor(&self, ops: &[At<Op>], list: &mut Vec<Operation>) {
+        for At { value, origin } in ops {
+            let mut undo = value.undo();
+            for call in value.calls() {
+                list.push(Operation { undo: undo.take(), ..operation(Who::Supervisor, call, *origin) });
+            }
+        }
+    }
+
+    fn child(&self, who: Who, phase: &Phase<'_>, list: &mut Vec<Operation>) {
+        for step in 0..ns::Steps::len(phase) {
+            list.push(operation(who, phase.describe(step), self.origin(phase, step)));
+        }
+    }
+
+    /// The clone.
+    pub(crate) fn clone_operation(&self) -> Operation {
+        let mut flags: Vec<String> =
+            self.namespaces.iter_names().map(|(name, _)| format!("CLONE_{name}")).collect();
+        flags.push("CLONE_PIDFD".into());
+        let cgroup = match &self.cgroup {
+            Some(dir) => {
+                flags.push("CLONE_INTO_CGROUP".into());
+                format!(", cgroup=<{}>", dir.display())
+            }
+            None => String::new(),
+        };
+        let call = format!("clone3({{flags={}, exit_signal=SIGCHLD{cgroup}}})", flags.join("|"));
+        Operation {
+            undo: Some("SIGKILL to the child, which is PID 1 of all that follow, and wait".into()),
+            ..operation(Who::Supervisor, call, Origin::Default)
+        }
+    }
+
+    /// The execve of one candidate.
+    pub(crate) fn exec_operation(&self, who: Who, candidate: usize) -> Operation {
+        let path = &self.exec.candidates[candidate.min(self.exec.candidates.len() - 1)];
+        let argv: Vec<String> =
+            self.exec.argv.iter().map(|arg| format!("{:?}", arg.to_string_lossy())).collect();
+        let rest = match self.exec.candidates.len() {
+            1 => "",
+            _ => " /* or the next directory of PATH */",
+        };
+        let call = format!(
+            "execve({:?}, [{}], [{} variables]){rest}",
+            path.to_string_lossy(),
+            argv.join(", "),
+            self.exec.envp.len()
+        );
+        operation(who, call, self.exec.origin)
+    }
+
+    /// A step of the child, by the numbers it reports, and its hint for `errno`.
+    pub(crate) fn reported(
+        &self,
+        phase: usize,
+        step: usize,
+        errno: rustix::io::Errno,
+    ) -> Option<(Operation, Option<&'static str>)> {
+        let setup = self.setup();
+        let (who, phase) = match phase.checked_sub(setup.len()) {
+            None => (Who::Init, setup.into_iter().nth(phase)?),
+            Some(0) => {
+                let who = if self.init.is_some() { Who::Program } else { Who::Init };
+                (who, Phase::Confine(&self.confinement))
+            }
+            Some(1) => (Who::Init, Phase::Confine(self.init.as_ref()?)),
+            Some(_) => return None,
+        };
+        if step >= ns::Steps::len(&phase) {
+            return None;
+        }
+        let operation = operation(who, phase.describe(step), self.origin(&phase, step));
+        Some((operation, phase.hint(step, errno)))
+    }
+}
+
+const FORK: &str = "clone3({flags=CLONE_PIDFD, exit_signal=SIGCHLD})";
+const TTY: &str = "ioctl(<container's /dev/ptmx>, TIOCGPTPEER), its master to ctr with READY";
+
+fn operation(who: Who, call: String, origin: Origin) -> Operation {
+    Operation { who, call, origin, undo: None }
+}

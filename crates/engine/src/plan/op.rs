@@ -1,0 +1,178 @@
+//! The supervisor's own operations, before and after the clone.
+
+use std::path::{Path, PathBuf};
+
+use crate::plan::ids::{Ids, Writer};
+use crate::spec::IdMap;
+
+/// One thing the supervisor does to start a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Publish the state directory of the container.
+    PublishState {
+        /// Where.
+        dir: PathBuf,
+    },
+    /// Make a directory of the cgroup hierarchy, shared by all containers.
+    MakeParentGroup {
+        /// Where.
+        dir: PathBuf,
+    },
+    /// Let children of a group have controllers.
+    EnableControllers {
+        /// The group.
+        dir: PathBuf,
+        /// `+memory +pids`
+        value: String,
+    },
+    /// Make the container's cgroup.
+    MakeGroup {
+        /// Where.
+        dir: PathBuf,
+    },
+    /// Write a limit.
+    WriteLimit {
+        /// The container's cgroup.
+        dir: PathBuf,
+        /// File and value.
+        write: cgroup::Write,
+    },
+    /// Clone a mount of the host, detached; its descriptor is passed to the child at `slot`.
+    CloneMount {
+        /// Index among the descriptors sent with GO.
+        slot: usize,
+        /// What is cloned.
+        path: PathBuf,
+        /// With the mounts below.
+        recursive: bool,
+    },
+    /// Make a user namespace whose only use is to idmap mounts with it.
+    HoldUserNamespace {
+        /// Its index, for [`Op::IdmapMount`].
+        holder: usize,
+        /// Its maps.
+        ids: Ids,
+    },
+    /// Write the maps of the container's user namespace.
+    WriteIds(Ids),
+    /// Map the ids of a cloned mount.
+    IdmapMount {
+        /// Which of the cloned mounts.
+        slot: usize,
+        /// What was cloned, for messages.
+        path: PathBuf,
+        /// By which user namespace.
+        by: By,
+        /// With the mounts below.
+        recursive: bool,
+    },
+    /// Set a resource limit of the child.
+    Prlimit(confine::Rlimit),
+    /// Set the child's `oom_score_adj`.
+    OomScoreAdj(i32),
+    /// Let the child go on, and send it the cloned mounts.
+    Go {
+        /// How many.
+        mounts: usize,
+    },
+}
+
+/// The user namespace that maps a mount's ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The container's own.
+    Container,
+    /// One made for it.
+    Holder(usize),
+}
+
+impl Op {
+    /// The system calls it makes that change something, as strace spells them.
+    #[must_use]
+    pub fn calls(&self) -> Vec<String> {
+        match self {
+            Self::PublishState { dir } => publish_state(dir),
+            Self::MakeParentGroup { dir } => vec![format!("mkdir({dir:?}, 0755) or EEXIST")],
+            Self::MakeGroup { dir } => vec![format!("mkdir({dir:?}, 0755)")],
+            Self::EnableControllers { dir, value } => {
+                vec![write(&dir.join("cgroup.subtree_control"), value)]
+            }
+            Self::WriteLimit { dir, write: w } => vec![write(&dir.join(w.file), &w.value)],
+            Self::CloneMount { path, recursive, .. } => {
+                let recursive = if *recursive { "|AT_RECURSIVE" } else { "" };
+                vec![format!("open_tree(AT_FDCWD, {path:?}, OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC{recursive})")]
+            }
+            Self::HoldUserNamespace { ids, .. } => {
+                let mut calls = vec!["clone3({flags=CLONE_NEWUSER|CLONE_PIDFD, exit_signal=SIGCHLD})".into()];
+                calls.extend(write_ids(ids));
+                calls
+            }
+            Self::WriteIds(ids) => write_ids(ids),
+            Self::IdmapMount { path, recursive, by, .. } => {
+                let recursive = if *recursive { "|AT_RECURSIVE" } else { "" };
+                let userns = match by {
+                    By::Container => "the container's user namespace",
+                    By::Holder(_) => "a user namespace made for it",
+                };
+                vec![format!(
+                    "mount_setattr(<clone of {}>, \"\", AT_EMPTY_PATH{recursive}, {{attr_set=MOUNT_ATTR_IDMAP, userns_fd=<{userns}>}})",
+                    path.display()
+                )]
+            }
+            Self::Prlimit(limit) => vec![format!("prlimit64(PID, {}, {limit}, NULL)", limit.resource)],
+            Self::OomScoreAdj(value) => vec![write(Path::new("/proc/PID/oom_score_adj"), &value.to_string())],
+            Self::Go { mounts: 0 } => vec!["sendmsg(child, GO)".into()],
+            Self::Go { mounts } => vec![format!("sendmsg(child, GO, SCM_RIGHTS, [{mounts} mounts])")],
+        }
+    }
+
+    /// What takes it back.
+    #[must_use]
+    pub fn undo(&self) -> Option<String> {
+        match self {
+            Self::PublishState { dir } => Some(format!("unlink and rmdir({dir:?})")),
+            Self::MakeGroup { dir } => Some(format!("rmdir({dir:?})")),
+            Self::CloneMount { .. } => Some("close: a detached mount dies with its descriptor".into()),
+            Self::HoldUserNamespace { .. } => Some("kill the process that holds it".into()),
+            _ => None,
+        }
+    }
+}
+
+fn publish_state(dir: &Path) -> Vec<String> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let run = dir.parent().unwrap_or(dir).display();
+    vec![
+        format!("mkdirat(<{run}>, \".new.PID.{name}\", 0700)"),
+        format!("openat(<{run}/.new.PID.{name}>, \"state.json\", O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0600)"),
+        format!("write(<{run}/.new.PID.{name}/state.json>, …)"),
+        format!("renameat2(<{run}>, \".new.PID.{name}\", <{run}>, {name:?}, RENAME_NOREPLACE)"),
+    ]
+}
+
+fn write(path: &Path, value: &str) -> String {
+    format!("write(<{}>, {value:?})", path.display())
+}
+
+fn write_ids(ids: &Ids) -> Vec<String> {
+    let text = |maps: &[IdMap], separator: &str| {
+        let lines: Vec<String> =
+            maps.iter().map(|map| format!("{} {} {}", map.inside, map.outside, map.count)).collect();
+        lines.join(separator)
+    };
+    let map = |file: &str, maps: &[IdMap]| {
+        write(Path::new(&format!("/proc/PID/{file}")), &format!("{}\n", text(maps, "\n")))
+    };
+    match ids.writer {
+        Writer::Direct => vec![map("uid_map", &ids.uids), map("gid_map", &ids.gids)],
+        Writer::DirectOwnId => vec![
+            write(Path::new("/proc/PID/setgroups"), "deny"),
+            map("uid_map", &ids.uids),
+            map("gid_map", &ids.gids),
+        ],
+        Writer::Newuidmap => vec![
+            format!("execve(\"newuidmap\", [PID, {}])", text(&ids.uids, ", ").replace(' ', ", ")),
+            format!("execve(\"newgidmap\", [PID, {}])", text(&ids.gids, ", ").replace(' ', ", ")),
+        ],
+    }
+}

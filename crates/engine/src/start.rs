@@ -1,0 +1,303 @@
+//! Execute a [`Plan`]: its operations, in its order, and nothing else.
+//!
+//! What was made is kept in [`Made`], and undone by [`Made::teardown`] in reverse order, going on
+//! after a failure.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use ns::{Child, Init, Running, Spawned, Steps};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use crate::cause::Cause;
+use crate::error::Failure;
+use crate::plan::{By, Ids, Op, Plan, Writer};
+use crate::report::{Cpu, Memory, Pids};
+use crate::spec::{At, Spec};
+use crate::state::{IdRange, Record, StateDir, Store};
+use crate::steps::Phase;
+
+/// What exists because of a start, in the order it was made.
+#[derive(Default)]
+pub(crate) struct Made {
+    range: Option<IdRange>,
+    state: Option<StateDir>,
+    group: Option<cgroup::Group>,
+    /// Where the plan puts the container's cgroup, for its record.
+    group_dir: Option<PathBuf>,
+    /// Detached mounts for the child, by slot.
+    mounts: Vec<OwnedFd>,
+    /// User namespaces made to idmap with, and the processes that hold them.
+    holders: Vec<(Spawned, OwnedFd)>,
+}
+
+/// Why a start came to nothing.
+pub(crate) enum Refusal {
+    /// An operation failed.
+    Failed(Failure),
+    /// execve(2) of every candidate failed.
+    Exec(Errno),
+}
+
+/// What a container used.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    /// Its cgroup, from the root of the hierarchy.
+    pub(crate) path: Option<String>,
+    pub(crate) memory: Option<Memory>,
+    pub(crate) pids: Option<Pids>,
+    pub(crate) cpu: Option<Cpu>,
+}
+
+impl Made {
+    /// Keep the container's id range until the end.
+    pub(crate) fn hold_range(&mut self, range: IdRange) {
+        self.range = Some(range);
+    }
+
+    /// Do all of it: at the end the program runs.
+    pub(crate) fn start(
+        &mut self,
+        plan: &Plan,
+        spec: &Spec,
+        store: &Store,
+    ) -> Result<Running, Refusal> {
+        self.group_dir.clone_from(&plan.cgroup);
+        for op in &plan.before {
+            self.perform(op, spec, store, None).map_err(Refusal::Failed)?;
+        }
+        let spawned = self.clone_child(plan, |spawned, made| {
+            for op in &plan.between {
+                made.perform(op, spec, store, Some(spawned))?;
+            }
+            Ok(())
+        })?;
+        // Their work is done, and the mounts' descriptors are the child's now.
+        self.holders.clear();
+        self.mounts.clear();
+        Ok(spawned)
+    }
+
+    fn clone_child(
+        &mut self,
+        plan: &Plan,
+        between: impl FnOnce(&Spawned, &mut Self) -> Result<(), Failure>,
+    ) -> Result<Running, Refusal> {
+        let setup = plan.setup();
+        let program = Phase::Confine(&plan.confinement);
+        let init = plan.init.as_ref().map(Phase::Confine);
+        let exec = ns::Program::new(
+            plan.exec.candidates.clone(),
+            plan.exec.argv.clone(),
+            plan.exec.envp.clone(),
+        );
+        let group = self.group.take();
+        let child = Child {
+            namespaces: plan.namespaces,
+            join: Vec::new(),
+            cgroup: group.as_ref().map(|group| group.dir()),
+            setup: setup.iter().map(|phase| phase as &dyn Steps).collect(),
+            init: init.as_ref().map(|phase| Init { confine: vec![phase as &dyn Steps] }),
+            workload: vec![&program as &dyn Steps],
+            tty: plan.tty.value,
+            hold: false,
+            program: &exec,
+        };
+        let spawned = ns::spawn(&child);
+        drop(child);
+        self.group = group;
+        let spawned = spawned.map_err(|error| refusal(plan, error))?;
+        between(&spawned, self).map_err(Refusal::Failed)?;
+        let passed: Vec<BorrowedFd<'_>> = self.mounts.iter().map(AsFd::as_fd).collect();
+        spawned.go(&passed).map_err(|error| refusal(plan, error))
+    }
+
+    fn perform(
+        &mut self,
+        At { value: op, origin }: &At<Op>,
+        spec: &Spec,
+        store: &Store,
+        child: Option<&Spawned>,
+    ) -> Result<(), Failure> {
+        let pid = child.map(Spawned::pid);
+        let result = match op {
+            Op::PublishState { .. } => self.publish(spec, store),
+            Op::MakeParentGroup { dir } => make_parent_group(dir),
+            Op::EnableControllers { dir, value } => {
+                write(&dir.join("cgroup.subtree_control"), value).map_err(Into::into)
+            }
+            Op::MakeGroup { dir } => self.make_group(dir),
+            Op::WriteLimit { write, .. } => match &self.group {
+                Some(group) => group.write(write).map_err(Into::into),
+                None => Err(Errno::NOENT.into()),
+            },
+            Op::CloneMount { path, recursive, .. } => {
+                rootfs::clone_mount(path, *recursive).map(|mount| self.mounts.push(mount)).map_err(Into::into)
+            }
+            Op::HoldUserNamespace { ids, .. } => self.hold(ids),
+            Op::WriteIds(ids) => write_ids(pid, ids),
+            Op::IdmapMount { slot, by, recursive, .. } => {
+                self.idmap(*slot, *by, *recursive, pid)
+            }
+            Op::Prlimit(limit) => match pid {
+                Some(pid) => confine::prlimit(pid, *limit).map_err(Into::into),
+                None => Err(Errno::SRCH.into()),
+            },
+            Op::OomScoreAdj(value) => match pid {
+                Some(pid) => write(&proc_path(pid, "oom_score_adj"), &value.to_string()).map_err(Into::into),
+                None => Err(Errno::SRCH.into()),
+            },
+            // Sent by `go` itself, after the last of these.
+            Op::Go { .. } => Ok(()),
+        };
+        result.map_err(|cause: Cause| cause.failed(op, *origin))
+    }
+
+    fn publish(&mut self, spec: &Spec, store: &Store) -> Result<(), Cause> {
+        let record = Record {
+            name: spec.name.value.clone(),
+            supervisor: std::process::id(),
+            source: spec.source.clone(),
+            cgroup: self.group_dir.clone(),
+            labels: spec.labels.clone(),
+        };
+        self.state = Some(store.publish(&record, recover)?);
+        Ok(())
+    }
+
+    fn make_group(&mut self, dir: &Path) -> Result<(), Cause> {
+        let (parent, name) = (dir.parent(), dir.file_name());
+        let (Some(parent), Some(name)) = (parent, name) else { return Err(Errno::INVAL.into()) };
+        let parent = directory(parent)?;
+        self.group = Some(cgroup::Group::create(parent.as_fd(), name)?);
+        Ok(())
+    }
+
+    /// A child in a new user namespace that never goes on: its namespace lives by our descriptor.
+    fn hold(&mut self, ids: &Ids) -> Result<(), Cause> {
+        let nothing = ns::Program::new(Vec::new(), Vec::new(), Vec::new());
+        let spawned = ns::spawn(&Child {
+            namespaces: ns::Namespaces::NEWUSER,
+            join: Vec::new(),
+            cgroup: None,
+            setup: Vec::new(),
+            init: None,
+            workload: Vec::new(),
+            tty: false,
+            hold: false,
+            program: &nothing,
+        })?;
+        write_ids(Some(spawned.pid()), ids)?;
+        let namespace = user_namespace(spawned.pid())?;
+        self.holders.push((spawned, namespace));
+        Ok(())
+    }
+
+    fn idmap(&self, slot: usize, by: By, recursive: bool, pid: Option<Pid>) -> Result<(), Cause> {
+        let mount = self.mounts.get(slot).ok_or(Errno::BADF)?;
+        match (by, pid) {
+            (By::Holder(holder), _) => {
+                let (_, namespace) = self.holders.get(holder).ok_or(Errno::BADF)?;
+                rootfs::idmap(mount.as_fd(), namespace.as_fd(), recursive)?;
+            }
+            (By::Container, Some(pid)) => {
+                rootfs::idmap(mount.as_fd(), user_namespace(pid)?.as_fd(), recursive)?;
+            }
+            (By::Container, None) => return Err(Errno::SRCH.into()),
+        }
+        Ok(())
+    }
+
+    /// What the container used, from its cgroup.
+    pub(crate) fn usage(&self) -> Usage {
+        Usage::default()
+    }
+
+    /// Undo everything, the last first; what fails is collected.
+    pub(crate) fn teardown(mut self) -> Vec<String> {
+        let mut failed = Vec::new();
+        self.holders.clear();
+        self.mounts.clear();
+        if let Some(group) = self.group.take() {
+            keep(&mut failed, group.remove_tree());
+        }
+        if let Some(state) = self.state.take() {
+            keep(&mut failed, state.remove());
+        }
+        if let Some(range) = self.range.take() {
+            keep(&mut failed, range.release());
+        }
+        failed
+    }
+}
+
+/// Clean up what outlived a supervisor that was killed: its cgroup, and who is left in it.
+pub(crate) fn recover(record: &Record) {
+    let Some(dir) = &record.cgroup else { return };
+    let _ = dir;
+}
+
+/// What an error of `ns` means in words of the plan.
+fn refusal(plan: &Plan, error: ns::Error) -> Refusal {
+    match error {
+        ns::Error::Exec { errno } => Refusal::Exec(errno),
+        ns::Error::Step { phase, step, errno } => {
+            let reported = plan.reported(phase, step, errno);
+            let (operation, hint) = reported.unwrap_or((plan.clone_operation(), None));
+            let mut failure = Cause::from(errno).failed_operation(operation);
+            failure.hint = hint.map(Into::into);
+            Refusal::Failed(failure)
+        }
+        other => Refusal::Failed(Cause::from(other).failed_operation(plan.clone_operation())),
+    }
+}
+
+fn keep<E: Into<Cause>>(failed: &mut Vec<String>, result: Result<(), E>) {
+    if let Err(error) = result {
+        failed.push(error.into().to_string());
+    }
+}
+
+/// Shared by all containers, so one that is there is as good.
+fn make_parent_group(dir: &Path) -> Result<(), Cause> {
+    match rustix::fs::mkdir(dir, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn directory(path: &Path) -> Result<OwnedFd, Errno> {
+    openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn proc_path(pid: Pid, file: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/{file}", pid.as_raw_nonzero()))
+}
+
+fn user_namespace(pid: Pid) -> Result<OwnedFd, Errno> {
+    openat(CWD, proc_path(pid, "ns/user"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// One write of a whole kernel file.
+fn write(path: &Path, value: &str) -> Result<(), Errno> {
+    let file = openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, value.as_bytes())?;
+    Ok(())
+}
+
+fn write_ids(pid: Option<Pid>, ids: &Ids) -> Result<(), Cause> {
+    let pid = pid.ok_or(Errno::SRCH)?;
+    let text = |maps: &[crate::spec::IdMap]| -> String {
+        maps.iter().map(|m| format!("{} {} {}\n", m.inside, m.outside, m.count)).collect()
+    };
+    match ids.writer {
+        Writer::Newuidmap => return Err(Errno::NOSYS.into()),
+        Writer::DirectOwnId => write(&proc_path(pid, "setgroups"), "deny")?,
+        Writer::Direct => {}
+    }
+    write(&proc_path(pid, "uid_map"), &text(&ids.uids))?;
+    write(&proc_path(pid, "gid_map"), &text(&ids.gids))?;
+    Ok(())
+}
