@@ -42,7 +42,10 @@ impl TreeBuilder {
         self.steps.extend([
             Step::Fchdir(Reg::Root),
             Step::PivotRoot,
-            // The working directory is the old root now.
+            // The old root lies on the new one now, and on the old root lies the scratch tmpfs that
+            // `scratch` attached over "/". umount2 takes the topmost: scratch first, then the old
+            // root. Without the second call the host's tree stays reachable as "/..".
+            Step::DetachOldRoot,
             Step::DetachOldRoot,
             Step::ChdirSlash,
             Step::Umask(DEFAULT_UMASK),
