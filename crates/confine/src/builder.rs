@@ -36,6 +36,7 @@ pub struct Builder {
     ids: Option<Ids>,
     capabilities: Option<Capabilities>,
     last_capability: Option<Capability>,
+    bounding_is_cut: bool,
     no_new_privs: bool,
     rlimits: Vec<Rlimit>,
     seccomp: Option<Program>,
@@ -48,8 +49,25 @@ impl Confinement {
         Builder::default()
     }
 
+    /// The bounding set cut down to `set`, and nothing else: a call for each capability that goes, about
+    /// 1 µs each. For a process both the init and the workload descend from, which can do it while its
+    /// parent writes the id maps; they then say so with [`Builder::bounding_is_cut`]. `last` as in
+    /// [`Builder::last_capability`].
+    pub fn bounding(set: CapSet, last: Capability) -> Self {
+        Self::from_steps(bounding_steps(set, last))
+    }
+
+    fn from_steps(steps: Vec<Step>) -> Self {
+        Self {
+            steps,
+            ruleset: Cell::new(NO_FD),
+            listener: Cell::new(NO_FD),
+        }
+    }
+
     /// For a built-in init that shares a pid namespace with the workload and has to outlive it: the
-    /// workload's ids, no capability but CAP_KILL, no_new_privs, the filter.
+    /// workload's ids, no capability but CAP_KILL, no_new_privs, the filter. The bounding set stays as it
+    /// is: an init executes nothing, and no_new_privs lets no execve gain anything from it.
     ///
     /// CAP_KILL stays because the workload may change its user (an entrypoint that ends in
     /// `setpriv --reuid`): without it the stop signal could not be forwarded (EPERM). It holds for
@@ -68,10 +86,19 @@ impl Confinement {
         Self::builder()
             .ids(ids)
             .capabilities(capabilities)
+            .bounding_is_cut()
             .no_new_privs(true)
             .seccomp(program)
             .build()
     }
+}
+
+fn bounding_steps(set: CapSet, last: Capability) -> Vec<Step> {
+    (0..=last.number())
+        .filter_map(Capability::from_number)
+        .filter(|&capability| !set.contains(capability))
+        .map(Step::DropBounding)
+        .collect()
 }
 
 impl Builder {
@@ -139,6 +166,13 @@ impl Builder {
         self
     }
 
+    /// The bounding set was cut before, see [`Confinement::bounding`]: no step for it.
+    #[must_use]
+    pub fn bounding_is_cut(mut self) -> Self {
+        self.bounding_is_cut = true;
+        self
+    }
+
     /// `true`: no program executed from here on gains privileges.
     #[must_use]
     pub fn no_new_privs(mut self, on: bool) -> Self {
@@ -186,7 +220,13 @@ impl Builder {
         let landlocked = self.landlock_rules(&mut steps)?;
         let restrict = landlocked.then_some(Step::LandlockRestrict);
         let capabilities = self.capability_steps()?;
-        let bounding = self.bounding_steps();
+        let bounding = match &self.capabilities {
+            Some(sets) if !self.bounding_is_cut => bounding_steps(
+                sets.bounding,
+                self.last_capability.unwrap_or(Capability::LAST),
+            ),
+            _ => Vec::new(),
+        };
         let ids = self.id_steps();
         let rlimits = self.rlimit_steps()?;
         let filter = self.seccomp_step()?;
@@ -207,11 +247,7 @@ impl Builder {
             steps.extend(filter);
             steps.extend(capabilities);
         }
-        Ok(Confinement {
-            steps,
-            ruleset: Cell::new(NO_FD),
-            listener: Cell::new(NO_FD),
-        })
+        Ok(Confinement::from_steps(steps))
     }
 
     fn landlock_rules(&self, steps: &mut Vec<Step>) -> Result<bool, Error> {
@@ -229,18 +265,6 @@ impl Builder {
                 .map(|(i, rule)| Step::LandlockRule(i, rule)),
         );
         Ok(true)
-    }
-
-    fn bounding_steps(&self) -> Vec<Step> {
-        let Some(sets) = &self.capabilities else {
-            return Vec::new();
-        };
-        let last = self.last_capability.unwrap_or(Capability::LAST).number();
-        (0..=last)
-            .filter_map(Capability::from_number)
-            .filter(|&capability| !sets.bounding.contains(capability))
-            .map(Step::DropBounding)
-            .collect()
     }
 
     /// Groups before the gid before the uid: each takes a capability the next one may lose.
@@ -311,5 +335,139 @@ impl Builder {
             program: program.clone(),
             listen: self.listener,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Resource;
+    use crate::seccomp::{Action, Arch, Profile, compile};
+
+    fn calls(confinement: &Confinement) -> Vec<String> {
+        let name = |step| {
+            let text: String = confinement.describe(step);
+            let end = text.find([',', ')']).unwrap_or(text.len());
+            text[..end].to_owned()
+        };
+        (0..confinement.len()).map(name).collect()
+    }
+
+    fn everything() -> Builder {
+        let bind = CapSet::from(Capability::NET_BIND_SERVICE);
+        let bounding = CapSet::ALL.difference(CapSet::from(Capability::BPF));
+        let sets = Capabilities {
+            effective: bind,
+            permitted: bind,
+            inheritable: bind,
+            bounding,
+            ambient: bind,
+        };
+        let program = compile(&Profile::new(Action::Allow), Arch::X86_64).unwrap();
+        Confinement::builder()
+            .seccomp(program)
+            .rlimit(Rlimit {
+                resource: Resource::NOFILE,
+                soft: Some(5),
+                hard: None,
+            })
+            .capabilities(sets)
+            .ids(Ids {
+                uid: 7,
+                gid: 8,
+                groups: Some(vec![8, 9]),
+            })
+            .landlock(Landlock::scopes_only(), Abi::from_number(6))
+            .umask(0o22)
+    }
+
+    #[test]
+    fn with_no_new_privs_the_filter_is_the_last_step() {
+        let confinement = everything().no_new_privs(true).build().unwrap();
+        let expected = [
+            "umask(022",
+            "landlock_create_ruleset({handled_access_fs=0",
+            "prctl(PR_CAPBSET_DROP",
+            "setgroups(2",
+            "setresgid(8",
+            "prctl(PR_SET_SECUREBITS",
+            "setresuid(7",
+            "prctl(PR_SET_SECUREBITS",
+            "capset({version=_LINUX_CAPABILITY_VERSION_3",
+            "prctl(PR_CAP_AMBIENT",
+            "prctl(PR_CAP_AMBIENT",
+            "prctl(PR_SET_NO_NEW_PRIVS",
+            "landlock_restrict_self(ruleset",
+            "prlimit64(0",
+            "seccomp(SECCOMP_SET_MODE_FILTER",
+        ];
+        assert_eq!(calls(&confinement), expected);
+    }
+
+    #[test]
+    fn without_no_new_privs_only_capabilities_are_left_for_after_the_filter() {
+        let confinement = everything().build().unwrap();
+        let calls = calls(&confinement);
+        let filter = calls
+            .iter()
+            .position(|call| call.starts_with("seccomp"))
+            .unwrap();
+        let restrict = calls
+            .iter()
+            .position(|call| call.starts_with("landlock_restrict"))
+            .unwrap();
+        let after = [
+            "capset({version=_LINUX_CAPABILITY_VERSION_3",
+            "prctl(PR_CAP_AMBIENT",
+            "prctl(PR_CAP_AMBIENT",
+        ];
+        assert_eq!(calls[filter + 1..], after);
+        assert!(restrict < filter);
+        assert!(
+            !calls
+                .iter()
+                .any(|call| call.starts_with("prctl(PR_SET_NO_NEW_PRIVS"))
+        );
+    }
+
+    #[test]
+    fn nothing_asked_for_is_nothing_done() {
+        assert!(Confinement::builder().build().unwrap().is_empty());
+    }
+
+    #[test]
+    fn steps_print_as_strace_spells_them() {
+        let confinement = everything().no_new_privs(true).build().unwrap();
+        let describe = |start: &str| {
+            let mut all = (0..confinement.len()).map(|step| confinement.describe(step));
+            all.find(|text| text.starts_with(start)).unwrap()
+        };
+        assert_eq!(
+            describe("prctl(PR_CAPBSET"),
+            "prctl(PR_CAPBSET_DROP, CAP_BPF)"
+        );
+        assert_eq!(describe("setgroups"), "setgroups(2, [8, 9])");
+        assert_eq!(describe("setresuid"), "setresuid(7, 7, 7)");
+        assert_eq!(
+            describe("prlimit64"),
+            "prlimit64(0, RLIMIT_NOFILE, {rlim_cur=5, rlim_max=RLIM64_INFINITY}, NULL)"
+        );
+        assert_eq!(
+            describe("capset"),
+            "capset({version=_LINUX_CAPABILITY_VERSION_3, pid=0}, {effective=1<<CAP_NET_BIND_SERVICE, \
+             permitted=1<<CAP_NET_BIND_SERVICE, inheritable=1<<CAP_NET_BIND_SERVICE})"
+        );
+        assert_eq!(
+            describe("prctl(PR_SET_SECUREBITS"),
+            "prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP)"
+        );
+    }
+
+    #[test]
+    fn a_capability_newer_than_this_crate_leaves_the_bounding_set_too() {
+        let last = Capability::from_number(42).unwrap();
+        let cut = Confinement::bounding(CapSet::ALL, last);
+        assert_eq!(calls(&cut).len(), 2);
+        assert_eq!(cut.describe(1), "prctl(PR_CAPBSET_DROP, 42)");
     }
 }

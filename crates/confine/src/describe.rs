@@ -10,7 +10,8 @@ use crate::landlock::{access_names, scope_names};
 pub(crate) fn step(step: &Step) -> String {
     match step {
         Step::Label(write) => write.describe(),
-        Step::Umask(mode) => format!("umask({mode:#05o})"),
+        Step::Umask(mode) if *mode > 0o77 => format!("umask(0{mode:o})"),
+        Step::Umask(mode) => format!("umask({mode:03o})"),
         Step::Personality(domain) => format!("personality({})", domain.name()),
         Step::Scheduler(scheduler) => format!("sched_setattr(0, {}, 0)", scheduler.describe()),
         Step::IoPriority(priority) => {

@@ -1,6 +1,7 @@
 //! Real processes, as root of a user namespace an ordinary user can make.
 
 #![allow(unsafe_code, reason = "raw system calls")]
+#![allow(clippy::print_stderr, reason = "a test that cannot run here says so")]
 
 #[path = "common/process.rs"]
 mod process;
@@ -102,15 +103,44 @@ fn the_init_keeps_the_right_to_signal_and_no_other() {
         let program = compile(&Profile::init_profile(), Arch::NATIVE).unwrap();
         let init = Confinement::init(Ids::default(), program).unwrap();
         apply(&init);
-        for field in ["CapEff", "CapPrm", "CapBnd"] {
+        for field in ["CapEff", "CapPrm"] {
             assert_eq!(caps(field), CapSet::from(Capability::KILL), "{field}");
         }
+        assert_eq!(
+            (caps("CapInh"), caps("CapAmb")),
+            (CapSet::EMPTY, CapSet::EMPTY)
+        );
         assert_eq!(
             (status("NoNewPrivs").as_str(), status("Seccomp").as_str()),
             ("1", "2")
         );
         assert_eq!(syscall(number("socket"), &[1, 1, 0]), Err(Errno::PERM));
         assert_eq!(syscall(number("execve"), &[]), Err(Errno::PERM));
+    });
+}
+
+#[test]
+fn a_bounding_set_cut_before_is_inherited_and_not_cut_again() {
+    in_user_namespace(|| {
+        apply(&Confinement::bounding(
+            CapSet::DEFAULT,
+            confine::caps::last_supported(),
+        ));
+        assert_eq!(caps("CapBnd"), CapSet::DEFAULT);
+        let rest = Confinement::builder()
+            .capabilities(Capabilities::for_user(CapSet::DEFAULT, 0))
+            .bounding_is_cut()
+            .no_new_privs(true)
+            .build()
+            .unwrap();
+        assert_eq!(rest.len(), 2);
+        isolated(|| {
+            apply(&rest);
+            assert_eq!(
+                (caps("CapBnd"), caps("CapEff")),
+                (CapSet::DEFAULT, CapSet::DEFAULT)
+            );
+        });
     });
 }
 

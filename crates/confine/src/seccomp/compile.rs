@@ -97,10 +97,25 @@ fn tree(emitter: &mut Emitter, ranges: &[Range<'_>]) -> Target {
         let around = leaf(emitter, *around);
         return emitter.branch(Test::Equal(*number), inner, around);
     }
-    let (low, high) = ranges.split_at(ranges.len() / 2);
+    let (low, high) = ranges.split_at(middle(ranges));
     let right = tree(emitter, high);
     let left = tree(emitter, low);
     emitter.branch(Test::GreaterOrEqual(high[0].0), right, left)
+}
+
+/// Where to split: half of the numbers on each side, rather than half of the ranges. When it loads a filter
+/// the kernel runs it once for every number it has a call for, so it is the average path over all
+/// numbers that counts.
+fn middle(ranges: &[Range<'_>]) -> usize {
+    let (first, last) = (ranges[0].0, ranges[ranges.len() - 1].0);
+    let half = first + (last - first) / 2;
+    // The last range may have no end; it begins where it is counted to.
+    let after = ranges
+        .partition_point(|(number, _)| *number < half)
+        .clamp(1, ranges.len() - 1);
+    let before = (after - 1).max(1);
+    let nearer = ranges[before].0.abs_diff(half) < ranges[after].0.abs_diff(half);
+    if nearer { before } else { after }
 }
 
 fn leaf(emitter: &mut Emitter, decision: Decision<'_>) -> Target {
