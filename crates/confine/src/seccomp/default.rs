@@ -129,16 +129,14 @@ impl Profile {
     /// modules, userfaultfd, pivot_root, swapon, modify_ldt. They are global, or their code has been the way
     /// out of containers too often.
     pub fn default_for(capabilities: CapSet) -> Self {
-        let mut profile = Self::new(Action::EPERM);
-        let mut allow = |name| profile.add_known(Cow::Borrowed(name), Rule::always(Action::Allow));
-        ALLOWED
-            .iter()
-            .flat_map(|group| names(group))
-            .for_each(&mut allow);
         let with = WITH_CAPABILITY
             .iter()
             .filter(|(needs, _)| capabilities.contains(*needs));
-        with.flat_map(|(_, list)| names(list)).for_each(allow);
+        let lists = ALLOWED.iter().copied().chain(with.map(|(_, list)| *list));
+        let allow = |name| (Cow::Borrowed(name), vec![Rule::always(Action::Allow)]);
+        let mut profile = Self::new(Action::EPERM);
+        // Collected at once, which sorts once; a name may come twice, with the same rule.
+        profile.rules = lists.flat_map(names).map(allow).collect();
         for name in names(ABSENT) {
             // After the rule that may allow it: the first that holds answers.
             profile.add_known(Cow::Borrowed(name), Rule::always(Action::ENOSYS));
