@@ -23,6 +23,8 @@ use crate::workspace::{Workspace, cargo};
 const SUITE: &str = "bookworm";
 const PACKAGES: &str = "python3-minimal,strace";
 
+const MIRROR: &str = "http://deb.debian.org/debian";
+
 /// Says from what a fixture was made.
 const MARKER: &str = "etc/ctr-fixture";
 
@@ -30,8 +32,19 @@ const MARKER: &str = "etc/ctr-fixture";
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Where Debian's packages come from
-    #[arg(long, default_value = "http://deb.debian.org/debian")]
+    #[arg(long, default_value = MIRROR)]
     mirror: String,
+}
+
+/// Makes what is missing, from Debian's own mirror.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn all() -> Result<()> {
+    run(&Args {
+        mirror: MIRROR.to_owned(),
+    })
 }
 
 /// Makes what is missing.

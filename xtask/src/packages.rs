@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use rustix::process::geteuid;
 
 use crate::cmd;
 use crate::failure::Failure;
@@ -70,7 +71,7 @@ pub(crate) fn ensure_for_tests() -> Result<()> {
         return Err(Failure::Machine(what).into());
     }
     println!("$ {line}");
-    if !rustix::process::geteuid().is_root() {
+    if !geteuid().is_root() {
         return Err(Failure::Machine(format!("run as root: {line}")).into());
     }
     if !has_package_lists()? {
@@ -90,7 +91,7 @@ pub(crate) fn ensure_for_tests() -> Result<()> {
 ///
 /// As [`ensure_for_tests`].
 pub(crate) fn ensure_lists() -> Result<()> {
-    if program("apt-get") && rustix::process::geteuid().is_root() && !has_package_lists()? {
+    if program("apt-get") && geteuid().is_root() && !has_package_lists()? {
         update()?;
     }
     Ok(())

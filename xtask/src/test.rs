@@ -5,12 +5,14 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::geteuid;
 
 use crate::failure::{Counts, Failure};
 use crate::workspace::{Workspace, cargo};
-use crate::{cmd, packages, vm};
+use crate::{cmd, fixtures, packages, vm};
 
 /// What `test` can be told.
 #[derive(clap::Args)]
@@ -33,19 +35,33 @@ pub(crate) fn run(args: &Args) -> Result<Counts> {
     packages::ensure_lists()?;
     let workspace = Workspace::load()?;
     let mut counts = Counts::default();
+    // debootstrap waits for the network while the compiler works.
+    let fixtures = thread::spawn(make_fixtures);
     println!("== tests on this machine");
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]);
     counts += libtest(&mut command)?;
-    if rustix::process::geteuid().is_root() {
+    if geteuid().is_root() {
         println!("== the unprivileged tests again, as user {USER}");
         counts += as_ordinary_user(&workspace)?;
     }
+    fixtures.join().expect("making fixtures does not panic")?;
     if !args.no_vm {
         println!("== tests in a VM");
         counts += vm::run(&vm::Args::everything())?;
+        println!("== the judge of the VM");
+        counts += vm::run(&vm::Args::self_test())?;
     }
     Ok(counts)
+}
+
+/// Only root can own a root file system's files; without one, the tests that need it fail and say so.
+fn make_fixtures() -> Result<()> {
+    if !geteuid().is_root() {
+        println!("no fixtures are made: that needs root");
+        return Ok(());
+    }
+    fixtures::all().map_err(|error| Failure::Machine(format!("{error:#}")).into())
 }
 
 /// Runs libtest programs, passing on what they print, and adds up their last lines.

@@ -62,33 +62,57 @@ pub(crate) fn build(workspace: &Workspace, only: &[String]) -> Result<Built> {
                 .map(|p| p.name.as_str())
         }));
     }
-    let mut command = cargo();
-    command.args(["build", "--bins"]);
-    for name in &program_packages {
-        command.args(["-p", name]);
-    }
-    let mut programs: Vec<_> = artifacts(workspace, &mut command, &["bin"])?
-        .into_iter()
-        .map(|artifact| (artifact.target, artifact.path))
-        .collect();
+    let mut programs = self::programs(workspace, &program_packages)?;
     let guest = programs.iter().position(|(name, _)| name == "guest");
     let (_, guest) = programs.swap_remove(guest.context("cargo built no program `guest`")?);
-    let tests = tests(workspace, &wanted)?;
+    let chosen = |package: &Package, target: &str| wanted(package) && runs_in_vm(package, target);
     Ok(Built {
         guest,
-        tests,
+        tests: tests(workspace, &chosen)?,
         programs,
     })
 }
 
-fn tests(workspace: &Workspace, wanted: &dyn Fn(&Package) -> bool) -> Result<Vec<TestBinary>> {
+/// Builds the guest and some test targets of one package.
+///
+/// # Errors
+///
+/// The build fails.
+pub(crate) fn targets(workspace: &Workspace, package: &str, names: &[&str]) -> Result<Built> {
+    let mut programs = programs(workspace, &["guest"])?;
+    let (_, guest) = programs.pop().context("cargo built no program `guest`")?;
+    let chosen = |of: &Package, target: &str| of.name == package && names.contains(&target);
+    Ok(Built {
+        guest,
+        tests: tests(workspace, &chosen)?,
+        programs,
+    })
+}
+
+fn programs(workspace: &Workspace, packages: &[&str]) -> Result<Vec<(String, PathBuf)>> {
+    let mut command = cargo();
+    command.args(["build", "--bins"]);
+    for name in packages {
+        command.args(["-p", name]);
+    }
+    let programs = artifacts(workspace, &mut command, &["bin"])?;
+    Ok(programs
+        .into_iter()
+        .map(|artifact| (artifact.target, artifact.path))
+        .collect())
+}
+
+fn tests(
+    workspace: &Workspace,
+    chosen: &dyn Fn(&Package, &str) -> bool,
+) -> Result<Vec<TestBinary>> {
     let mut command = cargo();
     command.args(["test", "--no-run"]);
     let mut any = false;
-    for package in workspace.packages.iter().filter(|package| wanted(package)) {
+    for package in &workspace.packages {
         for target in package
             .targets_of("test")
-            .filter(|target| runs_in_vm(package, target))
+            .filter(|target| chosen(package, target))
         {
             command.args(["-p", &package.name, "--test", target]);
             any = true;

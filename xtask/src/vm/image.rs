@@ -9,13 +9,16 @@ use anyhow::{Context as _, Result};
 use guest::{Config, Disk, Suite};
 
 use crate::cmd;
+use crate::vm::Args;
 use crate::vm::build::Built;
 use crate::vm::kernel::Kernel;
-use crate::vm::{Args, debian_fixture};
 use crate::workspace::Workspace;
 
 const MIB: u64 = 1024 * 1024;
 const SCRATCH_BYTES: u64 = 1024 * MIB;
+
+/// Root file systems that `cargo xtask fixtures` makes; a test finds `debian` by `CTR_TEST_DEBIAN`.
+const FIXTURES: [&str; 3] = ["debian", "debian-user", "tiny"];
 
 /// What `require!`-like checks of the tests may count on. A test that finds one of these missing
 /// fails instead of skipping.
@@ -31,7 +34,7 @@ pub(crate) struct Image {
     pub(crate) disk: Disk,
 }
 
-/// Makes the disks: tests and programs, an empty one to write on, and the Debian fixture if it is
+/// Makes the disks: tests and programs, an empty one to write on, and the fixtures that are
 /// there.
 ///
 /// # Errors
@@ -62,13 +65,21 @@ pub(crate) fn disks(workspace: &Workspace, built: &Built) -> Result<Vec<Image>> 
     let scratch = image("ctr-scratch", "/scratch", false);
     format(&scratch.path, None, SCRATCH_BYTES)?;
     let mut images = vec![tests, scratch];
-    let debian = debian_fixture(workspace);
-    if debian.is_dir() {
-        let image = image("ctr-debian", "/fixtures/debian", true);
-        if !is_newer(&image.path, &debian) {
-            format(&image.path, Some(&debian), size_of(&debian)?)?;
+    for fixture in FIXTURES {
+        let tree = workspace.root.join("target/fixtures").join(fixture);
+        // Written last, so that a tree with it is whole.
+        let marker = tree.join("etc/ctr-fixture");
+        if marker.is_file() {
+            let image = image(
+                &format!("ctr-{fixture}"),
+                &format!("/fixtures/{fixture}"),
+                true,
+            );
+            if !is_newer(&image.path, &marker) {
+                format(&image.path, Some(&tree), size_of(&tree)?)?;
+            }
+            images.push(image);
         }
-        images.push(image);
     }
     Ok(images)
 }
@@ -82,8 +93,11 @@ pub(crate) fn config(kernel: &Kernel, disks: &[Image], built: &Built, args: &Arg
         ("CTR_BIN".to_owned(), "/ctr/bin".to_owned()),
         ("CTR_TEST_SCRATCH".to_owned(), "/scratch".to_owned()),
     ];
-    if let Some(debian) = disks.iter().find(|image| image.disk.serial == "ctr-debian") {
-        env.push(("CTR_TEST_DEBIAN".to_owned(), debian.disk.at.clone()));
+    for disk in disks.iter().map(|image| &image.disk) {
+        if let Some(fixture) = disk.at.strip_prefix("/fixtures/") {
+            let name = fixture.to_uppercase().replace('-', "_");
+            env.push((format!("CTR_TEST_{name}"), disk.at.clone()));
+        }
     }
     let suites = built.tests.iter().map(|test| Suite {
         name: test.name.clone(),

@@ -7,8 +7,8 @@ mod initramfs;
 mod kernel;
 mod modules;
 mod qemu;
+mod self_test;
 
-use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -16,13 +16,14 @@ use anyhow::{Context as _, Result};
 
 use crate::failure::{Counts, Failure};
 use crate::workspace::Workspace;
-pub(crate) use build::build;
+pub(crate) use build::{Built, build};
+use console::Verdict;
 
 /// The kernels that the project supports: the oldest, and the newest that Debian 12 offers.
 const KERNELS: [&str; 2] = ["6.1", "6.12"];
 
 /// What `test-vm` can be told.
-#[derive(clap::Args, Default)]
+#[derive(clap::Args, Clone, Default)]
 pub(crate) struct Args {
     /// 6.1, 6.12 (Debian's cloud kernels), or the path of a bzImage with `modules/` or
     /// `lib/modules/*/` beside it; without it both are run, side by side.
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Time limit of one VM in seconds.
     #[arg(long, default_value_t = 1200)]
     limit: u64,
+    /// Check that tests that fail, hang, die or crash the kernel are reported as such.
+    #[arg(long, conflicts_with_all = ["package", "filter"])]
+    self_test: bool,
     /// Run only tests whose `package-target::name` contains this.
     filter: Option<String>,
 }
@@ -50,6 +54,21 @@ impl Args {
             ..Self::default()
         }
     }
+
+    /// The same, but the check of the machinery itself.
+    pub(crate) fn self_test() -> Self {
+        Self {
+            self_test: true,
+            ..Self::everything()
+        }
+    }
+
+    fn kernels(&self) -> Vec<String> {
+        match self.kernel.as_slice() {
+            [] => KERNELS.map(str::to_owned).to_vec(),
+            given => given.to_vec(),
+        }
+    }
 }
 
 /// Builds, boots and judges.
@@ -59,92 +78,99 @@ impl Args {
 /// [`Failure::Machine`] when nothing is known about the tests; a test that failed is in the counts.
 pub(crate) fn run(args: &Args) -> Result<Counts> {
     let workspace = Workspace::load()?;
+    if args.self_test {
+        return self_test::run(&workspace, args);
+    }
     let built = build(&workspace, &args.package)?;
     if built.tests.is_empty() {
         anyhow::bail!("no test target named `vm` or `user` in {:?}", args.package);
     }
-    let wanted: Vec<String> = match args.kernel.as_slice() {
-        [] => KERNELS.map(str::to_owned).to_vec(),
-        given => given.to_vec(),
-    };
-    machine("prepare the VM", || {
-        let cache = workspace.root.join("target/vm");
-        let accel = qemu::accelerator(&kernel::find(&wanted[0], &cache)?)?;
-        let disks = image::disks(&workspace, &built)?;
-        let mut runs = Vec::new();
-        for name in &wanted {
-            let kernel = kernel::find(name, &cache)?;
-            let directory = workspace.target.join("vm").join(&kernel.label);
-            std::fs::create_dir_all(&directory).with_context(|| format!("mkdir({directory:?})"))?;
-            let config = image::config(&kernel, &disks, &built, args);
-            let initramfs = directory.join("initramfs.cpio");
-            initramfs::write(&initramfs, &kernel, &config, &built.guest)?;
-            runs.push(qemu::Run {
-                label: kernel.label,
-                image: kernel.image,
-                initramfs,
-                disks: disks.clone(),
-                accel,
-                directory,
-                limit: Duration::from_secs(args.limit),
-                silence: Duration::from_secs(args.test_limit * 2 + 60),
-            });
-        }
-        all(&runs)
-    })
+    add_up(&boot(&workspace, &built, args, &args.kernels())?)
 }
 
-/// Boots all machines at once and adds up what they say.
-fn all(runs: &[qemu::Run]) -> Result<Counts> {
-    let verdicts = thread::scope(|scope| {
-        let threads: Vec<_> = runs
-            .iter()
-            .map(|run| scope.spawn(|| qemu::boot(run)))
-            .collect();
-        threads
+/// Boots all kernels at once; what came out of each, by its label.
+fn boot(
+    workspace: &Workspace,
+    built: &Built,
+    args: &Args,
+    kernels: &[String],
+) -> Result<Vec<(String, Verdict)>> {
+    let work = || {
+        let runs = prepare(workspace, built, args, kernels)?;
+        let verdicts = thread::scope(|scope| {
+            let start = |run| scope.spawn(move || qemu::boot(run));
+            let threads: Vec<_> = runs.iter().map(start).collect();
+            let wait = |thread: thread::ScopedJoinHandle<'_, Result<Verdict>>| {
+                thread.join().expect("qemu::boot does not panic")
+            };
+            threads.into_iter().map(wait).collect::<Result<Vec<_>>>()
+        })?;
+        Ok(runs
             .into_iter()
-            .map(|t| t.join().expect("qemu::boot does not panic"))
-            .collect::<Vec<_>>()
-    });
+            .map(|run| run.label)
+            .zip(verdicts)
+            .collect())
+    };
+    work().map_err(|error: anyhow::Error| Failure::Machine(format!("{error:#}")).into())
+}
+
+fn prepare(
+    workspace: &Workspace,
+    built: &Built,
+    args: &Args,
+    kernels: &[String],
+) -> Result<Vec<qemu::Run>> {
+    let cache = workspace.root.join("target/vm");
+    let accel = qemu::accelerator(&kernel::find(&kernels[0], &cache)?)?;
+    let disks = image::disks(workspace, built)?;
+    let mut runs = Vec::new();
+    for name in kernels {
+        let kernel = kernel::find(name, &cache)?;
+        let directory = workspace.target.join("vm").join(&kernel.label);
+        std::fs::create_dir_all(&directory).with_context(|| format!("mkdir({directory:?})"))?;
+        let config = image::config(&kernel, &disks, built, args);
+        let initramfs = directory.join("initramfs.cpio");
+        initramfs::write(&initramfs, &kernel, &config, &built.guest)?;
+        runs.push(qemu::Run {
+            label: kernel.label,
+            image: kernel.image,
+            initramfs,
+            disks: disks.clone(),
+            accel,
+            quiet: args.self_test,
+            directory,
+            limit: Duration::from_secs(args.limit),
+            silence: Duration::from_secs(args.test_limit + 60),
+        });
+    }
+    Ok(runs)
+}
+
+fn add_up(verdicts: &[(String, Verdict)]) -> Result<Counts> {
     let mut counts = Counts::default();
     let mut troubles = Vec::new();
-    for (run, verdict) in runs.iter().zip(verdicts) {
-        let verdict = verdict?;
-        for failed in &verdict.failed {
-            println!("{} {failed} FAILED", run.label);
+    for (label, verdict) in verdicts {
+        let Verdict {
+            passed,
+            failed,
+            troubles: of_vm,
+        } = verdict;
+        for name in failed {
+            println!("{label} {name} FAILED");
         }
-        println!(
-            "{}: {} passed, {} failed",
-            run.label,
-            verdict.passed,
-            verdict.failed.len()
-        );
+        println!("{label}: {passed} passed, {} failed", failed.len());
         troubles.extend(
-            verdict
-                .troubles
+            of_vm
                 .iter()
-                .map(|t| format!("kernel {}: {t}", run.label)),
+                .map(|trouble| format!("kernel {label}: {trouble}")),
         );
         counts += Counts {
-            passed: verdict.passed,
-            failed: verdict.failed.len(),
+            passed: *passed,
+            failed: failed.len(),
         };
     }
     if troubles.is_empty() {
         return Ok(counts);
     }
     Err(Failure::Machine(troubles.join("\n")).into())
-}
-
-/// Marks whatever fails in `work` as a failure of the machine.
-fn machine<T>(what: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    work().map_err(|error| match error.downcast::<Failure>() {
-        Ok(failure) => failure.into(),
-        Err(error) => Failure::Machine(format!("{what}: {error:#}")).into(),
-    })
-}
-
-/// The directory of a Debian root file system for the end-to-end tests, made by `cargo xtask fixtures`.
-pub(crate) fn debian_fixture(workspace: &Workspace) -> PathBuf {
-    workspace.root.join("target/fixtures/debian")
 }

@@ -30,6 +30,8 @@ pub(crate) struct Run {
     pub(crate) initramfs: PathBuf,
     /// All with `snapshot=on`: what is written to them is gone afterwards.
     pub(crate) disks: Vec<Image>,
+    /// Say nothing while it runs.
+    pub(crate) quiet: bool,
     /// From [`accelerator`].
     pub(crate) accel: &'static str,
     /// For the console's log.
@@ -119,11 +121,10 @@ pub(crate) fn boot(run: &Run) -> Result<Verdict> {
         .stderr(log)
         .spawn()
         .context("start QEMU")?;
-    println!(
-        "{}: booting ({}), console in {}",
-        run.label,
-        run.accel,
-        console.display()
+    let console_log = console.display();
+    say(
+        run,
+        &format!("booting ({}), console in {console_log}", run.accel),
     );
     let mut judge = Judge::default();
     let why = follow(run, &mut child, &mut judge);
@@ -161,7 +162,7 @@ fn follow(run: &Run, child: &mut Child, judge: &mut Judge) -> Result<Option<Stri
         match lines.recv_timeout(run.silence.min(left)) {
             Ok(line) => {
                 for line in judge.line(line.trim_end_matches(['\n', '\r'])) {
-                    println!("{} {line}", run.label);
+                    say(run, &line);
                 }
             }
             Err(RecvTimeoutError::Disconnected) => break None,
@@ -179,6 +180,12 @@ fn follow(run: &Run, child: &mut Child, judge: &mut Judge) -> Result<Option<Stri
         .ok()
         .context("the reader of QEMU's output panicked")?;
     Ok(cut)
+}
+
+fn say(run: &Run, line: &str) {
+    if !run.quiet {
+        println!("{} {line}", run.label);
+    }
 }
 
 /// Ends and reaps QEMU, if it has not ended by itself.
