@@ -18,7 +18,7 @@ pub struct Host {
     /// What the paths named by the spec are, by path on the host. Absent: does not exist.
     pub paths: BTreeMap<PathBuf, PathFacts>,
     /// The entries of `/`, when it is the root and has to be put together from them.
-    pub top_level: Vec<TopLevel>,
+    pub top_level: Vec<rootfs::HostEntry>,
     /// The container's own user database.
     pub users: UserFiles,
     /// The calling process's resource limits, of those that are to be set.
@@ -141,15 +141,6 @@ pub enum PathKind {
     CharDevice,
     /// A block device.
     BlockDevice,
-}
-
-/// An entry of the host's `/`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TopLevel {
-    /// A directory.
-    Directory(PathBuf),
-    /// A symbolic link and its target.
-    Symlink(PathBuf, PathBuf),
 }
 
 /// Texts of the container's own user database, when they had to be read.

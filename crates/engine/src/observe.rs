@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
 use crate::error::Diagnostic;
-use crate::host::{Caller, Host, IdSource, PathFacts, PathKind, TopLevel, UserFiles};
+use crate::host::{Caller, Host, IdSource, PathFacts, PathKind, UserFiles};
 use crate::spec::{At, IdMap, MountSource, Network, Origin, Root, Spec, Upper, User, UserNamespace};
 use crate::state::IdRange;
 
@@ -35,10 +35,13 @@ pub fn observe(spec: &Spec, state_root: &Path, slot: u32) -> Result<Host, Vec<Di
         ids: id_source(spec, &caller, slot),
         cgroup: crate::place::observe(spec, &caller),
         paths: paths(spec),
-        top_level: if spec.root.value == Root::Host && !caller.privileged {
-            top_level()
-        } else {
-            Vec::new()
+        top_level: match spec.root {
+            At { value: Root::Host, origin } if !caller.privileged => top_level(origin)
+                .unwrap_or_else(|problem| {
+                    problems.push(problem);
+                    Vec::new()
+                }),
+            _ => Vec::new(),
         },
         users,
         rlimits: rlimits(spec),
@@ -194,15 +197,19 @@ fn open_root(spec: &Spec) -> Result<Option<rootfs::Root>, Diagnostic> {
 /// `/etc/passwd` and `/etc/group` of the container, when its user has to be looked up.
 fn user_files(spec: &Spec, root: Option<&rootfs::Root>) -> Result<UserFiles, Diagnostic> {
     let Some(root) = root else { return Ok(UserFiles::default()) };
-    let has_etc = root.is_dir("etc");
+    let directory = OFlags::PATH | OFlags::DIRECTORY;
+    let has_etc = root.open_file("etc".as_ref(), directory).is_ok();
     let At { value: user, origin } = &spec.process.user;
     if !has_etc || (*origin == Origin::Default && *user == (User::Id { uid: 0, group: None })) {
         return Ok(UserFiles { has_etc, ..UserFiles::default() });
     }
-    let read = |path: &str| match root.read_bounded(path.as_ref(), USER_FILE_LIMIT) {
+    let read = |path: &str| match root.read_bounded(path.as_ref(), USER_FILE_LIMIT as u64) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
-        Err(error) => Err(Diagnostic::input(*origin, format!("cannot read the container's /{path}: {error}"))),
+        Err(error) => {
+            let message = format!("cannot read the container's /{path}: {error}");
+            Err(Diagnostic::input(*origin, message))
+        }
     };
     Ok(UserFiles { passwd: read("etc/passwd")?, group: read("etc/group")?, has_etc })
 }
@@ -246,29 +253,10 @@ fn facts(path: &Path) -> Option<PathFacts> {
     Some(PathFacts { kind, uid: stat.st_uid, gid: stat.st_gid, device })
 }
 
-fn top_level() -> Vec<TopLevel> {
-    let Ok(entries) = std::fs::read_dir("/") else { return Vec::new() };
-    let mut found: Vec<TopLevel> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let kind = entry.file_type().ok()?;
-            if kind.is_dir() {
-                Some(TopLevel::Directory(entry.path()))
-            } else if kind.is_symlink() {
-                Some(TopLevel::Symlink(entry.path(), std::fs::read_link(entry.path()).ok()?))
-            } else {
-                None
-            }
-        })
-        .collect();
-    found.sort_by(|a, b| name_of(a).cmp(name_of(b)));
-    found
-}
-
-fn name_of(entry: &TopLevel) -> &Path {
-    match entry {
-        TopLevel::Directory(path) | TopLevel::Symlink(path, _) => path,
-    }
+/// The entries of `/` that an ordinary user's `rootfs = "host"` is put together from.
+fn top_level(origin: Origin) -> Result<Vec<rootfs::HostEntry>, Diagnostic> {
+    rootfs::host_entries(&crate::plan::NOT_FROM_HOST)
+        .map_err(|error| Diagnostic::host(origin, error.to_string()))
 }
 
 /// The limits in force, of those that are to be set.

@@ -138,8 +138,12 @@ impl Made {
             }
             Op::HoldUserNamespace { ids, .. } => self.hold(ids),
             Op::WriteIds(ids) => write_ids(pid, ids),
-            Op::IdmapMount { slot, by, recursive, .. } => {
-                self.idmap(*slot, *by, *recursive, pid)
+            Op::IdmapMount { slot, path, by, recursive } => {
+                let mount = self.mounts.get(*slot).ok_or(Errno::BADF);
+                let map = |namespace: BorrowedFd<'_>| -> Result<(), Cause> {
+                    Ok(rootfs::idmap_mount(mount?.as_fd(), path, *recursive, namespace)?)
+                };
+                self.with_namespace(*by, pid, map)
             }
             Op::Prlimit(limit) => match pid {
                 Some(pid) => confine::prlimit(pid, *limit).map_err(Into::into),
@@ -195,19 +199,19 @@ impl Made {
         Ok(())
     }
 
-    fn idmap(&self, slot: usize, by: By, recursive: bool, pid: Option<Pid>) -> Result<(), Cause> {
-        let mount = self.mounts.get(slot).ok_or(Errno::BADF)?;
-        match (by, pid) {
-            (By::Holder(holder), _) => {
+    fn with_namespace(
+        &self,
+        by: By,
+        pid: Option<Pid>,
+        map: impl FnOnce(BorrowedFd<'_>) -> Result<(), Cause>,
+    ) -> Result<(), Cause> {
+        match by {
+            By::Holder(holder) => {
                 let (_, namespace) = self.holders.get(holder).ok_or(Errno::BADF)?;
-                rootfs::idmap(mount.as_fd(), namespace.as_fd(), recursive)?;
+                map(namespace.as_fd())
             }
-            (By::Container, Some(pid)) => {
-                rootfs::idmap(mount.as_fd(), user_namespace(pid)?.as_fd(), recursive)?;
-            }
-            (By::Container, None) => return Err(Errno::SRCH.into()),
+            By::Container => map(user_namespace(pid.ok_or(Errno::SRCH)?)?.as_fd()),
         }
-        Ok(())
     }
 
     /// What the container used, from its cgroup.

@@ -94,14 +94,19 @@ pub fn failure(
         .map(|line| visible(source, source.line_span(line)))
         .filter(|s| !s.is_empty());
     let title = Level::ERROR.primary_title(message);
-    let mut group = match &span {
-        Some(span) => title.element(snippet(source, span, "asked for here", &[])),
-        None => Group::with_title(title),
+    let renderer = renderer(colour);
+    let Some(span) = span else {
+        // There is no gutter to hang the hint on.
+        let mut groups = vec![Group::with_title(title)];
+        let hint = hint.map(|hint| Level::HELP.with_name("hint").secondary_title(hint));
+        groups.extend(hint.map(Group::with_title));
+        return indented(&renderer.render(&groups), "");
     };
+    let mut group = title.element(snippet(source, &span, "asked for here", &[]));
     if let Some(hint) = hint {
         group = group.element(Level::HELP.with_name("hint").message(hint));
     }
-    indented(&renderer(colour).render(&[group]), " ")
+    indented(&renderer.render(&[group]), " ")
 }
 
 /// The part of a line that has ink.
@@ -166,4 +171,44 @@ fn indented(text: &str, by: &str) -> String {
         out.push('\n');
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source() -> Source {
+        Source::new("web.toml".into(), "a = 1\n  [[mount]]  \nb = 2\n".into())
+    }
+
+    #[test]
+    fn a_failure_shows_its_line_and_a_hint() {
+        let message = "mount(\"overlay\", \"/run/ctr/web\", \"overlay\"): ELOOP";
+        let hint = "two lowerdirs overlap";
+        let shown = failure(&source(), Some(2), message, Some(hint), false);
+        let expected = "\
+error: mount(\"overlay\", \"/run/ctr/web\", \"overlay\"): ELOOP
+  --> web.toml:2:3
+   |
+ 2 |   [[mount]]
+   |   ^^^^^^^^^ asked for here
+   |
+   = hint: two lowerdirs overlap
+";
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_failure_nobody_asked_for_has_no_line() {
+        let shown = failure(
+            &source(),
+            None,
+            "clone3(...): EAGAIN",
+            Some("pids.max"),
+            false,
+        );
+        assert_eq!(shown, "error: clone3(...): EAGAIN\nhint: pids.max\n");
+        let shown = failure(&source(), Some(99), "clone3(...): EAGAIN", None, false);
+        assert_eq!(shown, "error: clone3(...): EAGAIN\n");
+    }
 }

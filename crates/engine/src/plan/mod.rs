@@ -14,7 +14,7 @@ pub use ids::{Ids, Writer};
 pub use op::{By, Op};
 pub use program::{Exec, path as search_path};
 pub use security::DEFAULT_RLIMITS;
-pub use tree::host_secrets;
+pub use tree::{NOT_FROM_HOST, host_secrets};
 
 use std::path::PathBuf;
 
@@ -128,7 +128,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
     let security = security::resolve(spec, host, &user, ids.as_ref().map(|ids| &ids.value))
         .map_err(|more| problems.extend(more))
         .ok();
-    let tree = tree::resolve(spec, host, &user, ids.as_ref(), &mut notes)
+    let tree = tree::resolve(spec, host, &user, ids.as_ref())
         .map_err(|more| problems.extend(more))
         .ok();
     let (Some(exec), Some(group), Some(security), Some(tree), true) =

@@ -1,15 +1,20 @@
 //! The file system the container sees.
 
+use std::ffi::CString;
 use std::ops::Range;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-use rootfs::{MountAttrs, Propagation, Source, TreeBuilder};
+use rootfs::{
+    Bind, Change, Device, MountAttrs, Overlay, Proc, Propagation, Pts, Source, Tmpfs, TreeBuilder,
+    Upper,
+};
 
 use crate::error::Diagnostic;
-use crate::host::{Host, PathFacts, TopLevel};
+use crate::host::{Host, PathFacts};
 use crate::plan::ids::{self, Ids, Writer};
-use crate::plan::{By, Note, Op};
-use crate::spec::{At, IdMap, Mount, MountSource, Network, Origin, Owner, Root, Spec};
+use crate::plan::{By, Op};
+use crate::spec::{self, At, IdMap, Mount, MountSource, Network, Origin, Owner, Root, Spec};
 use crate::users::Credentials;
 
 /// What `rootfs = "host"` shows empty and writable, and its mode.
@@ -21,6 +26,12 @@ const HOST_EMPTY: [(&str, u32); 7] = [
     ("/var/tmp", 0o1777),
     ("/mnt", 0o755),
     ("/media", 0o755),
+];
+
+/// Entries of `/` that an ordinary user's `rootfs = "host"` does not take over: what the engine makes
+/// itself, what is to be empty, and what root would have masked.
+pub const NOT_FROM_HOST: [&str; 12] = [
+    "proc", "sys", "dev", "home", "root", "run", "tmp", "mnt", "media", "boot", "srv", "lost+found",
 ];
 
 /// What `rootfs = "host"` hides from container root, whose files those would be: see
@@ -92,6 +103,12 @@ const MASKED: [&str; 26] = [
     "/sys/module",
 ];
 
+/// The group that owns terminals, as every distribution has it.
+const TTY_GROUP: u32 = 5;
+
+/// Size of /dev/shm, as Docker has it.
+const SHM_BYTES: u64 = 64 << 20;
+
 /// Read-only in every container.
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/tty"];
 
@@ -134,9 +151,9 @@ pub(super) fn resolve(
     host: &Host,
     user: &Credentials,
     ids: Option<&At<Ids>>,
-    notes: &mut Vec<Note>,
+
 ) -> Result<Resolved, Vec<Diagnostic>> {
-    let mut building = Building::new(spec, host, user, ids.map(|ids| &ids.value), notes);
+    let mut building = Building::new(spec, host, user, ids.map(|ids| &ids.value));
     building.root();
     building.kernel_file_systems();
     for mount in &spec.mounts {
@@ -153,7 +170,6 @@ struct Building<'a> {
     host: &'a Host,
     user: &'a Credentials,
     ids: Option<&'a Ids>,
-    notes: &'a mut Vec<Note>,
     builder: TreeBuilder,
     origins: Vec<(Range<usize>, Origin)>,
     problems: Vec<Diagnostic>,
@@ -169,14 +185,12 @@ impl<'a> Building<'a> {
         host: &'a Host,
         user: &'a Credentials,
         ids: Option<&'a Ids>,
-        notes: &'a mut Vec<Note>,
-    ) -> Self {
+        ) -> Self {
         Self {
             spec,
             host,
             user,
             ids,
-            notes,
             builder: TreeBuilder::new(Propagation::Private),
             origins: Vec::new(),
             problems: Vec::new(),
@@ -187,8 +201,13 @@ impl<'a> Building<'a> {
         }
     }
 
-    fn from(&mut self, origin: Origin, steps: Range<usize>) {
-        self.origins.push((steps, origin));
+    /// Append steps that `origin` asked for.
+    fn add(&mut self, origin: Origin, build: impl FnOnce(&mut TreeBuilder) -> rootfs::Steps) {
+        match build(&mut self.builder) {
+            Ok(steps) if origin != Origin::Default => self.origins.push((steps, origin)),
+            Ok(_) => {}
+            Err(error) => self.problems.push(Diagnostic::input(origin, error.to_string())),
+        }
     }
 
     /// A directory or file of the host for the child: by root a clone of its mount, made here and
@@ -218,119 +237,124 @@ impl<'a> Building<'a> {
             // Container root, or the one id there is.
             let uid = ids.uids.first().map_or(0, |map| map.inside);
             let gid = ids.gids.first().map_or(0, |map| map.inside);
-            self.builder.ids(uid, gid, ids.writer != Writer::DirectOwnId);
+            let setgroups = ids.writer != Writer::DirectOwnId;
+            self.add(Origin::Default, |tree| tree.ids(uid, gid, setgroups));
         }
-        self.builder.scratch();
+        self.add(Origin::Default, |tree| tree.scratch(None));
         let At { value, origin } = &self.spec.root;
         match value {
             Root::Directory(path) => {
-                let source = self.source(path, false, self.own_map(), *origin);
-                let steps = self.builder.root_bind(source);
-                self.from(*origin, steps);
+                // What lies below the directory of an ordinary user is locked to it.
+                let recursive = !self.host.caller.privileged;
+                let source = self.source(path, recursive, self.own_map(), *origin);
+                self.add(*origin, |tree| tree.root_bind(&source, recursive));
             }
             Root::Host if self.host.caller.privileged => {
-                let source = self.source(Path::new("/"), false, self.own_map(), *origin);
-                let steps = self.builder.root_overlay(vec![source]);
-                self.from(*origin, steps);
+                self.overlay(&[Path::new("/")], &spec::Upper::Ephemeral, *origin);
                 self.hide_host(*origin);
             }
             Root::Host => self.host_by_parts(*origin),
-            Root::Overlay { lowers, .. } => {
-                let sources = lowers
-                    .iter()
-                    .map(|path| self.source(path, false, self.own_map(), *origin))
-                    .collect();
-                let steps = self.builder.root_overlay(sources);
-                self.from(*origin, steps);
+            Root::Overlay { lowers, upper } => {
+                let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
+                self.overlay(&lowers, upper, *origin);
             }
         }
+    }
+
+    fn overlay(&mut self, lowers: &[&Path], upper: &spec::Upper, origin: Origin) {
+        let map = self.own_map();
+        let lowers = lowers.iter().map(|path| self.source(path, false, map, origin)).collect();
+        let upper = match upper {
+            spec::Upper::Ephemeral => Upper::Ephemeral,
+            spec::Upper::Directory(path) => {
+                Upper::Directory(self.source(path, false, map, origin))
+            }
+        };
+        let overlay = Overlay { lowers, upper, userxattr: self.ids.is_some() };
+        self.add(origin, |tree| tree.root_overlay(&overlay));
     }
 
     fn hide_host(&mut self, origin: Origin) {
         for (path, mode) in HOST_EMPTY {
-            let steps = self.builder.hide(Path::new(path), mode);
-            self.from(origin, steps);
+            self.add(origin, |tree| tree.hide_dir(Path::new(path), mode));
         }
-        for path in HOST_SECRETS.into_iter().filter(|path| self.host.path(path.as_ref()).is_some()) {
-            let steps = self.builder.mask(Path::new(path));
-            self.from(origin, steps);
-        }
+        let secrets: Vec<&str> = HOST_SECRETS
+            .into_iter()
+            .filter(|path| self.host.path(path.as_ref()).is_some())
+            .collect();
+        self.add(origin, |tree| tree.mask(&secrets));
     }
 
     /// An ordinary user cannot lay an overlay over `/`: the directories in it are bound one by one,
-    /// read-only.
+    /// read-only, and what is to be empty is made empty.
     fn host_by_parts(&mut self, origin: Origin) {
-        let steps = self.builder.root_tmpfs();
-        self.from(origin, steps);
-        let ours = ["/proc", "/sys", "/dev", "/lost+found", "/boot", "/srv"];
-        for entry in &self.host.top_level {
-            let steps = match entry {
-                TopLevel::Symlink(path, target) => self.builder.symlink(path, target),
-                TopLevel::Directory(path) => {
-                    let name = path.to_string_lossy();
-                    if ours.contains(&&*name) || HOST_EMPTY.iter().any(|(at, _)| *at == name) {
-                        continue;
-                    }
-                    let attrs = MountAttrs::RDONLY | MountAttrs::NOSUID | MountAttrs::NODEV;
-                    self.builder.bind(Source::Path(path_c(path)), path, attrs, true)
-                }
-            };
-            self.from(origin, steps);
-        }
+        self.add(origin, |tree| tree.root_host_binds(&self.host.top_level));
         for (path, mode) in HOST_EMPTY {
-            let steps = self.builder.directory(Path::new(path), mode);
-            self.from(origin, steps);
+            let path = Path::new(path);
+            match path.parent() {
+                Some(parent) if parent == Path::new("/") => {
+                    self.add(origin, |tree| tree.directory(path, mode));
+                }
+                _ => self.add(origin, |tree| tree.hide_dir(path, mode)),
+            }
         }
     }
 
     fn kernel_file_systems(&mut self) {
-        self.builder.proc();
+        let default = Origin::Default;
+        self.add(default, |tree| tree.proc(&Proc::default()));
         let own_net = self.spec.namespaces.net.value == Network::None;
-        if own_net {
-            for (name, value) in SYSCTLS {
-                if !self.spec.sysctls.iter().any(|asked| asked.value.0 == name) {
-                    self.builder.sysctl(name, value);
-                }
+        for (name, value) in SYSCTLS.into_iter().filter(|_| own_net) {
+            if !self.spec.sysctls.iter().any(|asked| asked.value.0 == name) {
+                self.add(default, |tree| tree.sysctl(name, value));
             }
         }
         for At { value: (name, value), origin } in &self.spec.sysctls {
-            let steps = self.builder.sysctl(name, value);
-            self.from(*origin, steps);
+            self.add(*origin, |tree| tree.sysctl(name, value));
         }
         if own_net {
-            self.builder.sysfs();
+            self.add(default, TreeBuilder::sysfs);
         } else {
-            // A sysfs shows the network devices of one network namespace, and mounting it takes
-            // rights over that namespace.
-            let steps = self.builder.host_sys();
-            self.from(self.spec.namespaces.net.origin, steps);
+            // A sysfs shows the devices of one network namespace; mounting it takes rights over that.
+            self.add(self.spec.namespaces.net.origin, TreeBuilder::host_sys);
         }
-        self.builder.cgroup2();
-        let gid5 = self.ids.is_none_or(|ids| ids::outside(5, &ids.gids).is_some());
-        self.builder.dev(gid5);
+        self.add(default, |tree| tree.cgroup2(true));
+        self.add(default, TreeBuilder::dev);
+        let tty = self.ids.is_none_or(|ids| ids::outside(TTY_GROUP, &ids.gids).is_some());
+        let pts = Pts { gid: tty.then_some(TTY_GROUP), ..Pts::default() };
+        self.add(default, |tree| tree.devpts(&pts));
+        self.add(default, |tree| tree.shm(SHM_BYTES));
+        self.add(default, TreeBuilder::mqueue);
         for At { value: path, origin } in &self.spec.devices {
             self.device(path, *origin);
         }
     }
 
     fn device(&mut self, path: &Path, origin: Origin) {
-        match self.host.path(path) {
-            Some(PathFacts { device: Some(_), .. }) => {
-                let steps = self.builder.device(path);
-                self.from(origin, steps);
+        let problem = match self.host.path(path) {
+            Some(PathFacts { device: number @ Some(_), .. }) => {
+                let device = Device { path: path_c(path), at: path.into(), number: *number };
+                return self.add(origin, |tree| tree.device(&device));
             }
-            Some(_) => self.problems.push(Diagnostic::input(origin, format!("{path:?} is not a device node"))),
-            None => self.problems.push(Diagnostic::input(origin, format!("the device {path:?} does not exist on this host"))),
-        }
+            Some(_) => "is not a device node",
+            None => "does not exist on this host",
+        };
+        self.problems.push(Diagnostic::input(origin, format!("the device {path:?} {problem}")));
     }
 
     fn mount(&mut self, At { value: mount, origin }: &At<Mount>) {
         let Mount { source, at, read_only } = mount;
-        let steps = match source {
-            MountSource::Tmpfs { bytes } => self.builder.tmpfs(at, *bytes, 0o1777),
+        let mut attrs = MountAttrs::NOSUID | MountAttrs::NODEV;
+        attrs.set(MountAttrs::RDONLY, *read_only);
+        match source {
+            MountSource::Tmpfs { bytes } => {
+                let tmpfs = Tmpfs { size: Some(*bytes), attrs, ..Tmpfs::default() };
+                self.add(*origin, |tree| tree.tmpfs(at, &tmpfs));
+            }
             MountSource::Bind { path, owner } => {
                 let Some(facts) = self.host.path(path).copied() else {
-                    self.problems.push(Diagnostic::input(*origin, format!("the source {path:?} does not exist")));
+                    let message = format!("the source {path:?} does not exist");
+                    self.problems.push(Diagnostic::input(*origin, message));
                     return;
                 };
                 let map = match owner {
@@ -338,12 +362,11 @@ impl<'a> Building<'a> {
                     Owner::Match => self.matching(&facts),
                 };
                 let source = self.source(path, true, map, *origin);
-                let mut attrs = MountAttrs::NOSUID | MountAttrs::NODEV;
-                attrs.set(MountAttrs::RDONLY, *read_only);
-                self.builder.bind(source, at, attrs, true)
+                let (at, change) = (at.clone(), Change::set(attrs));
+                let bind = Bind { source, at, recursive: true, change };
+                self.add(*origin, |tree| tree.bind(&bind));
             }
-        };
-        self.from(*origin, steps);
+        }
     }
 
     /// The map that makes the files of the source's owner look as if owned by the container's user.
@@ -357,7 +380,8 @@ impl<'a> Building<'a> {
             return None;
         }
         let one = |inside, outside| vec![IdMap { inside, outside, count: 1 }];
-        let map = Ids { uids: one(facts.uid, uid), gids: one(facts.gid, gid), writer: Writer::Direct };
+        let uids = one(facts.uid, uid);
+        let map = Ids { uids, gids: one(facts.gid, gid), writer: Writer::Direct };
         let known = self.holders.iter().position(|holder| *holder == map);
         Some(By::Holder(known.unwrap_or_else(|| {
             self.holders.push(map);
@@ -370,47 +394,39 @@ impl<'a> Building<'a> {
         if !self.host.users.has_etc {
             return;
         }
-        let At { value: hostname, origin } = &self.spec.hostname;
-        let hosts = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback {hostname}\n");
-        let own_net = self.spec.namespaces.net.value == Network::None;
-        if own_net {
-            let steps = self.builder.file(Path::new("/etc/hosts"), hosts.as_bytes());
-            self.from(*origin, steps);
+        let At { value: name, origin } = &self.spec.hostname;
+        if self.spec.namespaces.net.value == Network::None {
+            let hosts = format!(
+                "127.0.0.1\tlocalhost {name}\n::1\tlocalhost ip6-localhost ip6-loopback {name}\n"
+            );
+            self.add(*origin, |tree| tree.file(Path::new("/etc/hosts"), hosts.as_bytes()));
         }
-        let steps = self.builder.file(Path::new("/etc/hostname"), format!("{hostname}\n").as_bytes());
-        self.from(*origin, steps);
+        let hostname = format!("{name}\n");
+        self.add(*origin, |tree| tree.file(Path::new("/etc/hostname"), hostname.as_bytes()));
         if let Some(text) = &self.host.resolv_conf {
-            let steps = self.builder.file(Path::new("/etc/resolv.conf"), text);
-            self.from(self.spec.namespaces.net.origin, steps);
+            let origin = self.spec.namespaces.net.origin;
+            self.add(origin, |tree| tree.file(Path::new("/etc/resolv.conf"), text));
         }
     }
 
     fn covers(&mut self) {
-        for path in MASKED {
-            self.builder.mask(Path::new(path));
-        }
+        self.add(Origin::Default, |tree| tree.mask(&MASKED));
         for At { value: path, origin } in &self.spec.masked_paths {
-            let steps = self.builder.mask(path);
-            self.from(*origin, steps);
+            self.add(*origin, |tree| tree.mask(&[path]));
         }
-        for path in READ_ONLY {
-            self.builder.read_only(Path::new(path));
-        }
+        self.add(Origin::Default, |tree| tree.readonly_leaf(&READ_ONLY));
         for At { value: path, origin } in &self.spec.readonly_paths {
-            let steps = self.builder.read_only(path);
-            self.from(*origin, steps);
+            self.add(*origin, |tree| tree.readonly(&[path]));
         }
     }
 
     fn enter(&mut self) {
         if self.spec.read_only_root.value {
-            let steps = self.builder.read_only_root();
-            self.from(self.spec.read_only_root.origin, steps);
+            self.add(self.spec.read_only_root.origin, TreeBuilder::read_only_root);
         }
-        self.builder.pivot();
+        self.add(Origin::Default, TreeBuilder::pivot);
         let At { value: workdir, origin } = &self.spec.process.workdir;
-        let steps = self.builder.workdir(workdir);
-        self.from(*origin, steps);
+        self.add(*origin, |tree| tree.workdir(workdir, true));
     }
 
     fn finish(self) -> Result<Resolved, Vec<Diagnostic>> {
@@ -426,7 +442,7 @@ impl<'a> Building<'a> {
     }
 }
 
-fn path_c(path: &Path) -> std::ffi::CString {
-    use std::os::unix::ffi::OsStrExt;
-    std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
+fn path_c(path: &Path) -> CString {
+    // A NUL cannot be in a path that was looked up on this host.
+    CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
 }

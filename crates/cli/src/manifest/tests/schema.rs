@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::World;
 use super::effect::KEYS;
+use crate::diagnostic::Code;
 use crate::manifest::schema;
 use crate::manifest::value::privilege::RLIMITS;
 
@@ -137,4 +138,41 @@ fn the_committed_schema_is_current() {
 #[test]
 fn an_optional_key_is_absent_never_null() {
     assert!(!schema::text().contains("\"null\""));
+}
+
+#[test]
+fn the_reference_names_every_key_and_its_snippets_are_right() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manifest.md");
+    let reference = std::fs::read_to_string(path).expect("the reference");
+    for path in found().paths {
+        let key = path.rsplit('.').next().unwrap_or_default();
+        let named = [
+            format!("`{key}`"),
+            format!(".{key}`"),
+            format!("{key} ="),
+            format!("[{key}]"),
+        ];
+        assert!(
+            named.iter().any(|n| reference.contains(n.as_str())),
+            "{path}"
+        );
+    }
+    let world = World::new();
+    let blocks = reference
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next());
+    for block in blocks.flatten() {
+        let base = if block.contains("rootfs ") {
+            ""
+        } else {
+            super::BASE
+        };
+        let Err(report) = world.read(&format!("{base}{block}")) else {
+            continue;
+        };
+        // Only what the host of the reader would have may be missing.
+        let wrong = report.diagnostics.iter().any(|d| d.code != Code::NotFound);
+        assert!(!wrong, "{block}\n{}", report.render(false));
+    }
 }
