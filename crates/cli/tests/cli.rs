@@ -321,6 +321,48 @@ fn the_state_given_by_root_cannot_be_bound() {
 }
 
 #[test]
+fn an_ordinary_users_state_cannot_be_bound_but_what_is_around_it_can() {
+    let dir = Dir::new();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    fs::create_dir(dir.path().join("ctr")).expect("mkdir");
+    fs::copy(env!("CARGO_BIN_EXE_ctr"), dir.path().join("bin")).expect("copy");
+    dir.file(
+        "in.toml",
+        format!("{GOOD}[[mount]]\nbind = \"ctr\"\nat = \"/srv\"\n"),
+    );
+    dir.file(
+        "around.toml",
+        format!("{GOOD}[[mount]]\nbind = \".\"\nat = \"/srv\"\n"),
+    );
+    for variable in ["XDG_DATA_HOME", "XDG_RUNTIME_DIR"] {
+        let check = |manifest| {
+            let mut command = Command::new(dir.path().join("bin"));
+            if rustix::process::geteuid().is_root() {
+                command.uid(65_534).gid(65_534);
+            }
+            seen(
+                command
+                    .current_dir(dir.path())
+                    .env(variable, dir.path())
+                    .args(["check", manifest]),
+            )
+        };
+        let inside = check("in.toml");
+        assert_eq!(inside.code, Some(2), "{variable}: {inside:?}");
+        assert!(
+            inside.err.contains("is the engine's own state"),
+            "{variable}: {inside:?}"
+        );
+        assert_eq!(
+            check("around.toml").code,
+            Some(0),
+            "{variable}: {:?}",
+            check("around.toml")
+        );
+    }
+}
+
+#[test]
 fn a_mistaken_command_line_is_exit_code_2() {
     let dir = Dir::new();
     let long = "x".repeat(10_000);

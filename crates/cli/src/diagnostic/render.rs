@@ -96,11 +96,12 @@ pub fn failure(
     let title = Level::ERROR.primary_title(message);
     let renderer = renderer(colour);
     let Some(span) = span else {
-        // There is no gutter to hang the hint on.
-        let mut groups = vec![Group::with_title(title)];
-        let hint = hint.map(|hint| Level::HELP.with_name("hint").secondary_title(hint));
-        groups.extend(hint.map(Group::with_title));
-        return indented(&renderer.render(&groups), "");
+        // There is no gutter to hang the hint on: each is a report of its own.
+        let hint = hint.map(|hint| Level::HELP.with_name("hint").primary_title(hint));
+        let titles = std::iter::once(title).chain(hint).map(Group::with_title);
+        return titles
+            .map(|group| indented(&renderer.render(&[group]), ""))
+            .collect();
     };
     let mut group = title.element(snippet(source, &span, "asked for here", &[]));
     if let Some(hint) = hint {
