@@ -54,6 +54,7 @@ const FOR_TESTS: &[Need] = &[
 ///
 /// [`Failure::Machine`] with the command line to run, when this is not root or not Debian.
 pub(crate) fn ensure_for_tests() -> Result<()> {
+    ensure_lists()?;
     let missing: Vec<_> = FOR_TESTS
         .iter()
         .filter(|need| !(need.is_there)())
@@ -74,9 +75,6 @@ pub(crate) fn ensure_for_tests() -> Result<()> {
     if !geteuid().is_root() {
         return Err(Failure::Machine(format!("run as root: {line}")).into());
     }
-    if !has_package_lists()? {
-        update()?;
-    }
     if install(&missing).is_err() {
         // Lists that are older than the archive name files that are gone.
         update()?;
@@ -85,12 +83,8 @@ pub(crate) fn ensure_for_tests() -> Result<()> {
     Ok(())
 }
 
-/// Fetches the package lists when there are none; `apt-get download` and `debootstrap` follow them.
-///
-/// # Errors
-///
-/// As [`ensure_for_tests`].
-pub(crate) fn ensure_lists() -> Result<()> {
+/// Fetches the package lists when there are none: `apt-get download` of the kernels follows them too.
+fn ensure_lists() -> Result<()> {
     if program("apt-get") && geteuid().is_root() && !has_package_lists()? {
         update()?;
     }

@@ -32,7 +32,6 @@ const USER: u32 = 1000;
 /// The machinery fails; tests that fail are counts.
 pub(crate) fn run(args: &Args) -> Result<Counts> {
     packages::ensure_for_tests()?;
-    packages::ensure_lists()?;
     let workspace = Workspace::load()?;
     let mut counts = Counts::default();
     // debootstrap waits for the network while the compiler works.

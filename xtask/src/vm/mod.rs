@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::failure::{Counts, Failure};
+use crate::packages;
 use crate::workspace::Workspace;
 pub(crate) use build::{Built, build};
 use console::Verdict;
@@ -77,6 +78,7 @@ impl Args {
 ///
 /// [`Failure::Machine`] when nothing is known about the tests; a test that failed is in the counts.
 pub(crate) fn run(args: &Args) -> Result<Counts> {
+    packages::ensure_for_tests()?;
     let workspace = Workspace::load()?;
     if args.self_test {
         return self_test::run(&workspace, args);
