@@ -8,8 +8,15 @@
 //! ipc and network namespace, and prints the median of every step and the sum of the medians. The
 //! directory must belong to the caller.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
-#![allow(unsafe_code, reason = "unshare, fork and applying steps, in a process with one thread")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line program"
+)]
+#![allow(
+    unsafe_code,
+    reason = "unshare, fork and applying steps, in a process with one thread"
+)]
 #![allow(
     clippy::disallowed_methods,
     reason = "writes its own id maps, before there is any container"
@@ -34,8 +41,13 @@ const MASKED: [&str; 9] = [
     "/proc/scsi",
     "/sys/firmware",
 ];
-const READ_ONLY: [&str; 5] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
@@ -87,9 +99,13 @@ fn micros(nanos: u64) -> f64 {
 fn tree(root: CString) -> Result<Tree, Error> {
     let mut tree = TreeBuilder::new(Propagation::Private);
     tree.ids(0, 0, false)?;
-    tree.scratch(None)?;
+    tree.scratch_over(None, c"/mnt")?;
     let lowers = vec![Source::Path(root)];
-    tree.root_overlay(&Overlay { lowers, upper: Upper::Ephemeral, userxattr: true })?;
+    tree.root_overlay(&Overlay {
+        lowers,
+        upper: Upper::Ephemeral,
+        userxattr: true,
+    })?;
     tree.proc(&Proc::default())?;
     tree.sysfs()?;
     tree.dev()?;
@@ -110,7 +126,9 @@ fn round(tree: &Tree) -> std::io::Result<Vec<u64>> {
     match unsafe { libc::fork() } {
         -1 => return Err(std::io::Error::last_os_error()),
         0 => {
-            let done = unshare().and_then(|()| measure(tree)).and_then(|t| writer.write_all(&t));
+            let done = unshare()
+                .and_then(|()| measure(tree))
+                .and_then(|t| writer.write_all(&t));
             if let Err(error) = &done {
                 eprintln!("cost: {error}");
             }
@@ -126,7 +144,11 @@ fn round(tree: &Tree) -> std::io::Result<Vec<u64>> {
         .chunks_exact(8)
         .map(|chunk| u64::from_ne_bytes(chunk.try_into().expect("eight bytes")))
         .collect();
-    if times.len() == tree.len() { Ok(times) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+    if times.len() == tree.len() {
+        Ok(times)
+    } else {
+        Err(std::io::ErrorKind::UnexpectedEof.into())
+    }
 }
 
 fn measure(tree: &Tree) -> std::io::Result<Vec<u8>> {
@@ -160,7 +182,10 @@ fn measure(tree: &Tree) -> std::io::Result<Vec<u8>> {
 }
 
 fn unshare() -> std::io::Result<()> {
-    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let (uid, gid) = (
+        rustix::process::getuid().as_raw(),
+        rustix::process::getgid().as_raw(),
+    );
     let flags = libc::CLONE_NEWUSER
         | libc::CLONE_NEWNS
         | libc::CLONE_NEWPID

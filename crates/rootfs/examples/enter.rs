@@ -9,8 +9,15 @@
 //! One uid and one gid are mapped. There is no network, and nothing is limited: this shows the file
 //! system only.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
-#![allow(unsafe_code, reason = "unshare, fork and applying steps, in a process with one thread")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line program"
+)]
+#![allow(
+    unsafe_code,
+    reason = "unshare, fork and applying steps, in a process with one thread"
+)]
 #![allow(
     clippy::disallowed_methods,
     reason = "writes its own id maps, before there is any container"
@@ -97,7 +104,10 @@ fn wait(pid: libc::pid_t) -> ExitCode {
     // SAFETY: `status` lives on this stack until after the call.
     while unsafe { libc::waitpid(pid, &raw mut status, 0) } != pid {}
     let status = ExitStatus::from_raw(status);
-    let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    let code = status
+        .code()
+        .or(status.signal().map(|signal| 128 + signal))
+        .unwrap_or(1);
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
@@ -121,7 +131,10 @@ fn tree(root: CString) -> Result<Tree, Error> {
 
 /// New namespaces, the caller being root in them. The pid namespace is that of the next child.
 fn unshare() -> std::io::Result<()> {
-    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let (uid, gid) = (
+        rustix::process::getuid().as_raw(),
+        rustix::process::getgid().as_raw(),
+    );
     let flags = libc::CLONE_NEWUSER
         | libc::CLONE_NEWNS
         | libc::CLONE_NEWPID

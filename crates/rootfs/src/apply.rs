@@ -8,7 +8,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
@@ -49,7 +49,10 @@ impl Step {
             Self::Fchdir(reg) => regs.with(*reg, |fd| rustix::process::fchdir(fd)),
             Self::PivotRoot => rustix::process::pivot_root(c".", c"."),
             Self::DetachOldRoot => rustix::mount::unmount(c".", UnmountFlags::DETACH),
-            Self::ChdirSlash => rustix::process::chdir(c"/"),
+            Self::ChdirSlash => {
+                rustix::process::chdir(c"/")?;
+                regs.with(Reg::Root, check_alone)
+            }
             Self::Passed { .. } => Err(Errno::INVAL),
             _ => self.run_on_mount(regs),
         }
@@ -170,6 +173,21 @@ fn change_propagation(propagation: Propagation) -> Done {
     rustix::mount::mount_change(c"/", kind | MountPropagationFlags::REC)
 }
 
+/// XDEV while something lies on the new root: `/..` would lead into it. So it is where the host's `/`
+/// had a mount over it that a look-up of `/` never met.
+fn check_alone(root: BorrowedFd<'_>) -> Done {
+    let mount = |fd: BorrowedFd<'_>, path: &CStr, flags: AtFlags| {
+        rustix::fs::statx(fd, path, flags, StatxFlags::MNT_ID).map(|found| found.stx_mnt_id)
+    };
+    let new = mount(root, c"", AtFlags::EMPTY_PATH)?;
+    let above = mount(CWD, c"/..", AtFlags::empty())?;
+    if new == above {
+        Ok(())
+    } else {
+        Err(Errno::XDEV)
+    }
+}
+
 fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive {
@@ -236,6 +254,7 @@ fn real_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
 fn move_mount(regs: &Registers, from: Reg, to: &To) -> Done {
     let attach = |mount: BorrowedFd<'_>| match to {
         To::OverSlash => attach_at(mount, CWD, c"/"),
+        To::Host(path) => attach_at(mount, CWD, path),
         To::Target => {
             let target = regs.take(Reg::Target)?;
             attach_at(mount, target.as_fd(), c"")

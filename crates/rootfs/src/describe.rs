@@ -182,6 +182,10 @@ impl Tree {
             To::OverSlash => {
                 format!("move_mount({from}, \"\", AT_FDCWD, \"/\", MOVE_MOUNT_F_EMPTY_PATH)")
             }
+            To::Host(path) => format!(
+                "move_mount({from}, \"\", AT_FDCWD, {}, MOVE_MOUNT_F_EMPTY_PATH)",
+                quote(path)
+            ),
             To::Target => attach(&from, &self.fd(at, Reg::Target)),
             To::In(dir, name) => format!(
                 "move_mount({from}, \"\", {}, {}, MOVE_MOUNT_F_EMPTY_PATH)",

@@ -44,6 +44,9 @@ impl Tree {
             Step::PivotRoot if errno == Errno::INVAL => Some(
                 "pivot_root(2) cannot leave an initramfs: the host's own / must be another mount",
             ),
+            Step::ChdirSlash if errno == Errno::XDEV => Some(
+                "the host's own / has another mount over it, which would stay reachable as /..",
+            ),
             Step::Workdir { .. } => workdir_hint(errno),
             _ => None,
         }

@@ -90,6 +90,8 @@ pub(crate) enum Kind {
 pub(crate) enum To {
     /// On top of the process's own root: seen by nobody who starts from `/`.
     OverSlash,
+    /// A directory of the host.
+    Host(CString),
     /// [`Reg::Target`].
     Target,
     /// A name in a directory of a file system we made ourselves.

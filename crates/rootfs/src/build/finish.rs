@@ -39,13 +39,15 @@ impl TreeBuilder {
     pub fn pivot(&mut self) -> Steps {
         self.needs_root("pivot")?;
         let start = self.len();
+        self.steps
+            .extend([Step::Fchdir(Reg::Root), Step::PivotRoot]);
+        if self.over_slash {
+            // The old root lies on the new one now, and on the old root lies scratch. umount2 takes
+            // the topmost, so without a second call the host's tree would stay reachable as `/..`.
+            self.steps.push(Step::DetachOldRoot);
+        }
         self.steps.extend([
-            Step::Fchdir(Reg::Root),
-            Step::PivotRoot,
-            // The old root lies on the new one now, and on the old root lies the scratch tmpfs that
-            // `scratch` attached over "/". umount2 takes the topmost: scratch first, then the old
-            // root. Without the second call the host's tree stays reachable as "/..".
-            Step::DetachOldRoot,
+            // The working directory is the new root, and `.` finds what is mounted on it: the old.
             Step::DetachOldRoot,
             Step::ChdirSlash,
             Step::Umask(DEFAULT_UMASK),

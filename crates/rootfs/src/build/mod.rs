@@ -52,6 +52,7 @@ pub type Steps = Result<Range<usize>, Error>;
 pub struct TreeBuilder {
     steps: Vec<Step>,
     scratch: bool,
+    over_slash: bool,
     root: bool,
     proc: bool,
     dev: bool,
@@ -82,6 +83,7 @@ impl TreeBuilder {
         Self {
             steps: vec![Step::OpenSlash],
             scratch: false,
+            over_slash: false,
             root: true,
             proc: false,
             dev: false,
