@@ -45,6 +45,13 @@ pub fn differences(found: &BTreeSet<String>, table: &str) -> Vec<String> {
         .collect()
 }
 
+/// The name of a system call, or its number when it has none yet.
+#[must_use]
+pub fn name(number: u32) -> String {
+    syscalls::Sysno::new(number as usize)
+        .map_or_else(|| number.to_string(), |sysno| sysno.name().to_owned())
+}
+
 /// One line for each call that this kernel has, `native` being what it answers outside of any
 /// container: `NAME reached`, or `NAME` and how it was refused. A number that the kernel does not have
 /// is only mentioned when the filter lets it through… to nowhere today, to a new call tomorrow.
@@ -56,8 +63,7 @@ pub fn syscall_lines(
     let mut lines = BTreeSet::new();
     for (number, answer) in inside {
         let missing = matches!(native.get(number), Some(Answer::Errno(libc::ENOSYS)) | None);
-        let name = syscalls::Sysno::new(*number as usize)
-            .map_or_else(|| number.to_string(), |sysno| sysno.name().to_owned());
+        let name = name(*number);
         let line = match answer {
             Answer::Skipped(_) => continue,
             answer if answer.refused() && missing => continue,

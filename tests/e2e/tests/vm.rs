@@ -1,0 +1,17 @@
+//! `ctr run` end to end, as root and as ordinary users. See the head of the crate.
+
+mod vm {
+    mod confinement;
+    mod crash;
+    mod debian;
+    mod exec;
+    mod faults;
+    mod files;
+    mod hostile;
+    mod limits;
+    mod signals;
+    mod start;
+    mod stdio;
+    mod trace;
+    mod tty;
+}
