@@ -128,6 +128,13 @@ impl Step {
             Self::Mkdirat { dir, name, mode } => regs.with(*dir, |dir| {
                 rustix::fs::mkdirat(dir, name.as_c_str(), Mode::from_raw_mode(*mode))
             }),
+            Self::Directory { parent, name, mode } => regs.with(Reg::Root, |root| {
+                let parent = resolve::ensure(root, parent, true)?;
+                match rustix::fs::mkdirat(&parent, name.as_c_str(), Mode::from_raw_mode(*mode)) {
+                    Err(Errno::EXIST) => Ok(()),
+                    result => result,
+                }
+            }),
             Self::Mknodat { dir, name, mode } => regs.with(*dir, |dir| {
                 let mode = Mode::from_raw_mode(*mode);
                 rustix::fs::mknodat(dir, name.as_c_str(), FileType::RegularFile, mode, 0)
@@ -244,7 +251,7 @@ fn real_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
     };
     match look() {
         Err(Errno::NOENT) => {
-            rustix::fs::mkdirat(root, path, Mode::from_raw_mode(0o755))?;
+            resolve::ensure(root, path, true)?;
             look()
         }
         other => other,

@@ -109,6 +109,12 @@ impl Tree {
                     octal(*mode)
                 )
             }
+            Step::Directory { parent, name, mode } => format!(
+                "mkdirat({}, {}, {}) if missing",
+                self.in_root(parent),
+                quote(name),
+                octal(*mode)
+            ),
             Step::Mknodat { dir, name, mode } => format!(
                 "mknodat({}, {}, S_IFREG|{})",
                 self.fd(at, *dir),

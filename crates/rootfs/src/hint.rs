@@ -33,7 +33,7 @@ impl Tree {
                 kind: Kind::RealDirectory,
                 ..
             } => real_directory_hint(errno),
-            Step::Target { .. } => target_hint(errno),
+            Step::Target { .. } | Step::Directory { .. } => target_hint(errno),
             Step::Cover {
                 with: Cover::ReadOnly { recursive: false },
                 ..

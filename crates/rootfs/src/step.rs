@@ -174,6 +174,12 @@ pub(crate) enum Step {
         name: CString,
         mode: u32,
     },
+    /// A directory of the container's, if there is nothing of that name.
+    Directory {
+        parent: CString,
+        name: CString,
+        mode: u32,
+    },
     /// An empty regular file.
     Mknodat {
         dir: Reg,

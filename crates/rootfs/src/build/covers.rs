@@ -103,6 +103,28 @@ impl TreeBuilder {
         Ok(start..self.len())
     }
 
+    /// A directory of the root file system itself, made with this mode if there is nothing of that
+    /// name; what is missing above it is made 0755.
+    ///
+    /// # Errors
+    /// [`Error::Path`], [`Error::Order`].
+    pub fn directory(&mut self, at: &Path, mode: u32) -> Steps {
+        self.needs_root("directory")?;
+        let path = text::in_root(at)?;
+        let start = self.len();
+        let bytes = path.to_bytes();
+        let (parent, name) = match bytes.iter().rposition(|&b| b == b'/') {
+            Some(slash) => (&bytes[..slash], &bytes[slash + 1..]),
+            None => (&b"."[..], bytes),
+        };
+        self.steps.push(Step::Directory {
+            parent: text::c_string("path", parent)?,
+            name: text::c_string("path", name)?,
+            mode,
+        });
+        Ok(start..self.len())
+    }
+
     /// Writes a kernel parameter (`net.core.somaxconn`, or with slashes) through the container's own
     /// procfs, before anything is laid over parts of it.
     ///
