@@ -253,30 +253,6 @@ impl TreeBuilder {
         Ok(start..self.len())
     }
 
-    /// An empty directory directly in the root, where that is a tmpfs of ours: for
-    /// [`root_host_binds`](Self::root_host_binds).
-    ///
-    /// # Errors
-    /// [`Error::Path`] unless `at` is `/` and one name; [`Error::Order`].
-    pub fn directory(&mut self, at: &Path, mode: u32) -> Steps {
-        self.needs_root("directory")?;
-        let name = text::in_root(at)?;
-        if name.to_bytes().contains(&b'/') {
-            let why = "is not directly in the root";
-            return Err(Error::Path {
-                path: at.into(),
-                why,
-            });
-        }
-        let start = self.len();
-        self.steps.push(Step::Mkdirat {
-            dir: Reg::Root,
-            name,
-            mode,
-        });
-        Ok(start..self.len())
-    }
-
     /// Binds a file or directory.
     ///
     /// # Errors
