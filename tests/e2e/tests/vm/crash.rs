@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{Case, Started, Who, case};
+use e2e::{Case, Outcome, Started, Who, case, strace};
 use rustix::process::Signal;
 
 const AGAIN: &str = "name = \"crash\"\nrootfs = \"./root\"\ncommand = [\"true\"]\n";
@@ -104,4 +104,59 @@ fn a_signal_before_the_program_runs_ends_the_start() {
             );
         }
     });
+}
+
+/// Kills whichever process makes the K-th call of `name`, K = 1, 2, … until a run makes no K-th one. The
+/// call itself is made: what it makes is there when its maker dies.
+fn survives_death_at(who: Who, names: &[&str]) {
+    case(who, |case| {
+        case.root("root");
+        let manifest = case.manifest(AGAIN);
+        let words = ["run".as_ref(), manifest.as_os_str()];
+        for name in names {
+            for k in 1.. {
+                assert!(k < 400, "{name} is called without end");
+                let trace = format!("trace={name}");
+                let inject = format!("inject={name}:signal=KILL:when={k}");
+                let (mut command, record) = strace(case, &["-e", &trace, "-e", &inject], &words);
+                let killed = Outcome::of(&mut command);
+                let record = std::fs::read_to_string(&record).expect("strace's record");
+                if !record.contains("killed by SIGKILL") {
+                    assert!(
+                        k > 1,
+                        "{name} is never called: it does not belong in this list"
+                    );
+                    break;
+                }
+                assert_ne!(killed.code, Some(0), "{name} number {k}:\n{killed}");
+                let outcome = Outcome::of(&mut case.ctr(&words));
+                assert_eq!(
+                    outcome.code,
+                    Some(0),
+                    "after death at {name} number {k}:\n{outcome}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn death_at_each_directory_and_rename_leaves_nothing_after_the_next_start() {
+    survives_death_at(
+        Who::Root,
+        &["mkdir", "mkdirat", "renameat2", "rmdir", "unlinkat"],
+    );
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn death_at_each_clone_and_message_leaves_nothing_after_the_next_start() {
+    survives_death_at(Who::Root, &["clone3", "sendmsg", "pivot_root", "seccomp"]);
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn death_at_each_write_leaves_nothing_after_the_next_start() {
+    survives_death_at(Who::Root, &["write"]);
 }
