@@ -114,7 +114,7 @@ fn descriptors_of_the_caller_stay_outside() {
         let manifest = script(case, "ls /proc/self/fd");
         let ctr = run(case, &manifest);
         let mut command = case.command("sh");
-        let script = "exec 3</etc/passwd 9</ 77>/dev/null; exec \"$@\"";
+        let script = "exec 3</etc/passwd 7>/dev/null 9</; exec \"$@\"";
         command
             .args(["-c", script, "sh"])
             .arg(ctr.get_program())
