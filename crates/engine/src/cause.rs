@@ -46,7 +46,7 @@ impl From<Errno> for Cause {
 }
 
 /// An error and its causes, joined as they are printed.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use cgroup::{Controller, Controllers};
+
 use crate::spec::IdMap;
 
 /// Facts about the machine and the caller, gathered by [`observe`](crate::observe::observe) for one
@@ -86,35 +88,42 @@ impl Default for IdSource {
 }
 
 /// The cgroup2 hierarchy.
-#[derive(Debug, Clone, Default)]
-pub struct Cgroup {
-    /// Where containers' groups are made; `None` with the reason below.
-    pub place: Option<Place>,
-    /// Why no group can be made, and what to do.
-    pub unavailable: Option<(String, String)>,
-    /// Who holds a controller that is not in [`Place::available`], as a clause, by name.
-    pub held: BTreeMap<String, String>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cgroup {
+    /// Groups can be made here.
+    Place(Place),
+    /// No group can be made.
+    Unavailable {
+        /// Why.
+        because: String,
+        /// What to do.
+        help: String,
+    },
 }
 
 /// A directory in which groups are made.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Directories from the topmost down that must exist and have the controllers enabled for
-    /// their children; the container's group is made in the last one.
-    pub path: Vec<Level>,
+    /// Where the hierarchy is mounted.
+    pub mount_point: PathBuf,
+    /// The directories from the topmost down that give controllers to their children; the
+    /// container's group is made in the last one.
+    pub levels: Vec<Level>,
     /// Controllers that can be had there.
-    pub available: Vec<String>,
+    pub available: Controllers,
+    /// Who has each of the others, as a clause.
+    pub holders: Vec<(Controller, String)>,
 }
 
 /// One directory on the way to a container's group.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Level {
     /// The directory.
     pub dir: PathBuf,
     /// It is there.
     pub exists: bool,
     /// Its `cgroup.subtree_control`.
-    pub enabled: Vec<String>,
+    pub enabled: Controllers,
 }
 
 /// What a path is.

@@ -33,7 +33,7 @@ pub fn observe(spec: &Spec, state_root: &Path, slot: u32) -> Result<Host, Vec<Di
     });
     let host = Host {
         ids: id_source(spec, &caller, slot),
-        cgroup: crate::place::observe(spec, &caller),
+        cgroup: crate::place::observe(&caller),
         paths: paths(spec),
         top_level: match spec.root {
             At { value: Root::Host, origin } if !caller.privileged => top_level(origin)

@@ -42,7 +42,7 @@ impl Options {
     }
 }
 
-/// The plan of a start that is not made. Nothing is changed on the host.
+/// The plan of a start that is not made, [`Plan::unmet`] included. Nothing is changed on the host.
 ///
 /// # Errors
 /// What is wrong with the spec on this host.
@@ -107,7 +107,8 @@ fn prepare(
         made.hold_range(range);
     }
     let host = observe(spec, &options.state_root, slot).map_err(Error::Refused)?;
-    plan(spec, &host).map_err(Error::Refused)
+    let plan = plan(spec, &host).map_err(Error::Refused)?;
+    if plan.unmet.is_empty() { Ok(plan) } else { Err(Error::Refused(plan.unmet)) }
 }
 
 /// Take back what was made and say why it came to nothing.

@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use ns::{Child, Init, Running, Spawned, Steps};
+use ns::{Child, Helpers, IdMaps, Init, Running, Setgroups, Spawned, Steps, Tty};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -15,7 +15,7 @@ use crate::cause::Cause;
 use crate::error::Failure;
 use crate::plan::{By, Ids, Op, Plan, Writer};
 use crate::report::{Cpu, Memory, Pids};
-use crate::spec::{At, Spec};
+use crate::spec::{At, IdMap, Spec};
 use crate::state::{IdRange, Record, StateDir, Store};
 use crate::steps::Phase;
 
@@ -29,8 +29,8 @@ pub(crate) struct Made {
     group_dir: Option<PathBuf>,
     /// Detached mounts for the child, by slot.
     mounts: Vec<OwnedFd>,
-    /// User namespaces made to idmap with, and the processes that hold them.
-    holders: Vec<(Spawned, OwnedFd)>,
+    /// User namespaces made to idmap with.
+    holders: Vec<OwnedFd>,
 }
 
 /// Why a start came to nothing.
@@ -68,7 +68,7 @@ impl Made {
         for op in &plan.before {
             self.perform(op, spec, store, None).map_err(Refusal::Failed)?;
         }
-        let spawned = self.clone_child(plan, |spawned, made| {
+        let running = self.clone_child(plan, |spawned, made| {
             for op in &plan.between {
                 made.perform(op, spec, store, Some(spawned))?;
             }
@@ -77,13 +77,13 @@ impl Made {
         // Their work is done, and the mounts' descriptors are the child's now.
         self.holders.clear();
         self.mounts.clear();
-        Ok(spawned)
+        Ok(running)
     }
 
     fn clone_child(
         &mut self,
         plan: &Plan,
-        between: impl FnOnce(&Spawned, &mut Self) -> Result<(), Failure>,
+        between: impl FnOnce(&Spawned<'_>, &mut Self) -> Result<(), Failure>,
     ) -> Result<Running, Refusal> {
         let setup = plan.setup();
         let program = Phase::Confine(&plan.confinement);
@@ -96,22 +96,21 @@ impl Made {
         let group = self.group.take();
         let child = Child {
             namespaces: plan.namespaces,
-            join: Vec::new(),
-            cgroup: group.as_ref().map(|group| group.dir()),
+            cgroup: group.as_ref().map(cgroup::Group::dir),
             setup: setup.iter().map(|phase| phase as &dyn Steps).collect(),
             init: init.as_ref().map(|phase| Init { confine: vec![phase as &dyn Steps] }),
             workload: vec![&program as &dyn Steps],
-            tty: plan.tty.value,
-            hold: false,
-            program: &exec,
+            tty: plan.tty.value.then(|| Tty { owner: Some(plan.user.uid), size: None }),
+            ..Child::new(&exec)
         };
-        let spawned = ns::spawn(&child);
+        let running = ns::spawn(&child).map_err(|error| refusal(plan, error)).and_then(|spawned| {
+            between(&spawned, self).map_err(Refusal::Failed)?;
+            let passed: Vec<BorrowedFd<'_>> = self.mounts.iter().map(AsFd::as_fd).collect();
+            spawned.go(&passed).map_err(|error| refusal(plan, error))
+        });
         drop(child);
         self.group = group;
-        let spawned = spawned.map_err(|error| refusal(plan, error))?;
-        between(&spawned, self).map_err(Refusal::Failed)?;
-        let passed: Vec<BorrowedFd<'_>> = self.mounts.iter().map(AsFd::as_fd).collect();
-        spawned.go(&passed).map_err(|error| refusal(plan, error))
+        running
     }
 
     fn perform(
@@ -119,15 +118,13 @@ impl Made {
         At { value: op, origin }: &At<Op>,
         spec: &Spec,
         store: &Store,
-        child: Option<&Spawned>,
+        child: Option<&Spawned<'_>>,
     ) -> Result<(), Failure> {
         let pid = child.map(Spawned::pid);
         let result = match op {
             Op::PublishState { .. } => self.publish(spec, store),
             Op::MakeParentGroup { dir } => make_parent_group(dir),
-            Op::EnableControllers { dir, value } => {
-                write(&dir.join("cgroup.subtree_control"), value).map_err(Into::into)
-            }
+            Op::EnableControllers { dir, write } => enable_controllers(dir, write),
             Op::MakeGroup { dir } => self.make_group(dir),
             Op::WriteLimit { write, .. } => match &self.group {
                 Some(group) => group.write(write).map_err(Into::into),
@@ -181,21 +178,12 @@ impl Made {
 
     /// A child in a new user namespace that never goes on: its namespace lives by our descriptor.
     fn hold(&mut self, ids: &Ids) -> Result<(), Cause> {
-        let nothing = ns::Program::new(Vec::new(), Vec::new(), Vec::new());
-        let spawned = ns::spawn(&Child {
-            namespaces: ns::Namespaces::NEWUSER,
-            join: Vec::new(),
-            cgroup: None,
-            setup: Vec::new(),
-            init: None,
-            workload: Vec::new(),
-            tty: false,
-            hold: false,
-            program: &nothing,
-        })?;
+        let nothing = ns::Program::new(vec![c"/".into()], Vec::new(), Vec::new());
+        let child =
+            Child { namespaces: ns::Namespaces::NEWUSER, ..Child::new(&nothing) };
+        let spawned = ns::spawn(&child)?;
         write_ids(Some(spawned.pid()), ids)?;
-        let namespace = user_namespace(spawned.pid())?;
-        self.holders.push((spawned, namespace));
+        self.holders.push(user_namespace(spawned.pid())?);
         Ok(())
     }
 
@@ -207,7 +195,7 @@ impl Made {
     ) -> Result<(), Cause> {
         match by {
             By::Holder(holder) => {
-                let (_, namespace) = self.holders.get(holder).ok_or(Errno::BADF)?;
+                let namespace = self.holders.get(holder).ok_or(Errno::BADF)?;
                 map(namespace.as_fd())
             }
             By::Container => map(user_namespace(pid.ok_or(Errno::SRCH)?)?.as_fd()),
@@ -240,13 +228,21 @@ impl Made {
 /// Clean up what outlived a supervisor that was killed: its cgroup, and who is left in it.
 pub(crate) fn recover(record: &Record) {
     let Some(dir) = &record.cgroup else { return };
-    let _ = dir;
+    let group = match cgroup::Group::open(dir) {
+        Ok(group) => group,
+        // It went with its supervisor.
+        Err(error) if error.errno() == Some(Errno::NOENT) => return,
+        Err(error) => return tracing::warn!(%error, "cannot open a dead container's cgroup"),
+    };
+    if let Err(error) = group.remove_tree() {
+        tracing::warn!(%error, "cannot remove a dead container's cgroup");
+    }
 }
 
 /// What an error of `ns` means in words of the plan.
 fn refusal(plan: &Plan, error: ns::Error) -> Refusal {
     match error {
-        ns::Error::Exec { errno } => Refusal::Exec(errno),
+        ns::Error::Exec { errno, .. } => Refusal::Exec(errno),
         ns::Error::Step { phase, step, errno } => {
             let reported = plan.reported(phase, step, errno);
             let (operation, hint) = reported.unwrap_or((plan.clone_operation(), None));
@@ -254,6 +250,7 @@ fn refusal(plan: &Plan, error: ns::Error) -> Refusal {
             failure.hint = hint.map(Into::into);
             Refusal::Failed(failure)
         }
+        // Before GO it is the clone itself, after it something of the child that is no planned step.
         other => Refusal::Failed(Cause::from(other).failed_operation(plan.clone_operation())),
     }
 }
@@ -270,6 +267,11 @@ fn make_parent_group(dir: &Path) -> Result<(), Cause> {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Enabled is enabled, whoever did it meanwhile.
+fn enable_controllers(dir: &Path, write: &cgroup::Write) -> Result<(), Cause> {
+    Ok(cgroup::Group::open(dir)?.write(write)?)
 }
 
 fn directory(path: &Path) -> Result<OwnedFd, Errno> {
@@ -293,15 +295,24 @@ fn write(path: &Path, value: &str) -> Result<(), Errno> {
 
 fn write_ids(pid: Option<Pid>, ids: &Ids) -> Result<(), Cause> {
     let pid = pid.ok_or(Errno::SRCH)?;
-    let text = |maps: &[crate::spec::IdMap]| -> String {
-        maps.iter().map(|m| format!("{} {} {}\n", m.inside, m.outside, m.count)).collect()
+    let lines = |maps: &[IdMap]| {
+        let line = |map: &IdMap| ns::IdMap {
+            inside: map.inside,
+            outside: map.outside,
+            count: map.count,
+        };
+        maps.iter().map(line).collect()
     };
+    let maps = IdMaps { uids: lines(&ids.uids), gids: lines(&ids.gids) };
     match ids.writer {
-        Writer::Newuidmap => return Err(Errno::NOSYS.into()),
-        Writer::DirectOwnId => write(&proc_path(pid, "setgroups"), "deny")?,
-        Writer::Direct => {}
+        Writer::Direct => ns::write_maps(pid, &maps, Setgroups::Allow)?,
+        Writer::DirectOwnId => ns::write_maps(pid, &maps, Setgroups::Deny)?,
+        Writer::Newuidmap => {
+            let find = |name| crate::observe::find_program(name).ok_or(Errno::NOENT);
+            let helpers =
+                Helpers { newuidmap: find("newuidmap")?, newgidmap: find("newgidmap")? };
+            ns::write_maps_with(&helpers, pid, &maps)?;
+        }
     }
-    write(&proc_path(pid, "uid_map"), &text(&ids.uids))?;
-    write(&proc_path(pid, "gid_map"), &text(&ids.gids))?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::args::Global;
 use crate::commands::problems;
-use crate::exit::CommandResult;
+use crate::exit::{self, CommandResult};
 use crate::{manifest, output};
 
 /// Arguments of `ctr plan`.
@@ -54,7 +54,11 @@ pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
                 Format::Text => text(&plan, loaded.source.name()),
                 Format::Json => json(&plan),
             })?;
-            Ok(ExitCode::SUCCESS)
+            if plan.unmet.is_empty() {
+                return Ok(ExitCode::SUCCESS);
+            }
+            problems::refused(&loaded.source, &plan.unmet);
+            Ok(ExitCode::from(exit::ENGINE))
         }
         Err(problems) => {
             problems::refused(&loaded.source, &problems);

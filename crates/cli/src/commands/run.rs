@@ -7,7 +7,7 @@ use engine::report::{ExitReport, Outcome};
 
 use crate::args::Global;
 use crate::commands::problems;
-use crate::exit::{self, CommandResult, Error};
+use crate::exit::{CommandResult, Error};
 use crate::{manifest, output};
 
 /// Arguments of `ctr run`.

@@ -67,6 +67,9 @@ pub struct Plan {
     pub tty: At<bool>,
     /// What one should know.
     pub notes: Vec<Note>,
+    /// What was asked for and this host cannot do: the plan shows it all the same, and is not
+    /// executed.
+    pub unmet: Vec<Diagnostic>,
     pub(crate) uts: At<Uts>,
     pub(crate) loopback: Option<At<netns::Loopback>>,
     pub(crate) tree: tree::Tree,
@@ -161,6 +164,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
         exec,
         tty: spec.process.tty.clone(),
         notes,
+        unmet: group.unmet,
         uts: spec.hostname.clone().map(|hostname| Uts { hostname }),
         loopback: own_net
             .then(|| At { value: netns::Loopback::new(), origin: spec.namespaces.net.origin }),
@@ -326,3 +330,6 @@ const TTY: &str = "ioctl(<container's /dev/ptmx>, TIOCGPTPEER), its master to ct
 fn operation(who: Who, call: String, origin: Origin) -> Operation {
     Operation { who, call, origin, undo: None }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ pub enum Op {
         /// The group.
         dir: PathBuf,
         /// `+memory +pids`
-        value: String,
+        write: cgroup::Write,
     },
     /// Make the container's cgroup.
     MakeGroup {
@@ -94,10 +94,9 @@ impl Op {
             Self::PublishState { dir } => publish_state(dir),
             Self::MakeParentGroup { dir } => vec![format!("mkdir({dir:?}, 0755) or EEXIST")],
             Self::MakeGroup { dir } => vec![format!("mkdir({dir:?}, 0755)")],
-            Self::EnableControllers { dir, value } => {
-                vec![write(&dir.join("cgroup.subtree_control"), value)]
+            Self::EnableControllers { dir, write: w } | Self::WriteLimit { dir, write: w } => {
+                vec![write(&dir.join(w.file), &w.value)]
             }
-            Self::WriteLimit { dir, write: w } => vec![write(&dir.join(w.file), &w.value)],
             Self::CloneMount { path, recursive, .. } => {
                 let recursive = if *recursive { "|AT_RECURSIVE" } else { "" };
                 vec![format!("open_tree(AT_FDCWD, {path:?}, OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC{recursive})")]
@@ -133,7 +132,7 @@ impl Op {
             Self::PublishState { dir } => Some(format!("unlink and rmdir({dir:?})")),
             Self::MakeGroup { dir } => Some(format!("rmdir({dir:?})")),
             Self::CloneMount { .. } => Some("close: a detached mount dies with its descriptor".into()),
-            Self::HoldUserNamespace { .. } => Some("kill the process that holds it".into()),
+            Self::HoldUserNamespace { .. } => Some("close: it dies with its descriptor".into()),
             _ => None,
         }
     }

@@ -240,7 +240,8 @@ impl<'a> Building<'a> {
             let setgroups = ids.writer != Writer::DirectOwnId;
             self.add(Origin::Default, |tree| tree.ids(uid, gid, setgroups));
         }
-        self.add(Origin::Default, |tree| tree.scratch(None));
+        // /proc is there on every host and open to every id; nothing of it is needed before our own.
+        self.add(Origin::Default, |tree| tree.scratch_over(None, c"/proc"));
         let At { value, origin } = &self.spec.root;
         match value {
             Root::Directory(path) => {
