@@ -103,7 +103,7 @@ fn alone(workspace: &Workspace) -> Result<()> {
 /// Licences, sources and duplicates of the dependencies, by `deny.toml`.
 fn deny(workspace: &Workspace) -> Result<()> {
     let mut command = Command::new(cargo_deny(workspace)?);
-    command.args(["--offline", "check", "bans", "licenses", "sources"]);
+    command.args(["check", "bans", "licenses", "sources"]);
     cmd::run(command.current_dir(&workspace.root))
 }
 
