@@ -19,7 +19,13 @@ impl Cause {
     /// The failure of `op`.
     pub(crate) fn failed(self, op: &Op, origin: Origin) -> Failure {
         let call = op.calls().into_iter().last().unwrap_or_default();
-        self.failed_operation(Operation { who: Who::Supervisor, call, origin, undo: None })
+        self.failed_operation(Operation {
+            who: Who::Supervisor,
+            purpose: op.purpose(),
+            call,
+            origin,
+            undo: None,
+        })
     }
 
     /// The failure of `operation`.

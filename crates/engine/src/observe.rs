@@ -23,8 +23,12 @@ const RESOLV_CONF_LIMIT: usize = 64 << 10;
 ///
 /// # Errors
 /// What could not be looked at, as diagnostics: a missing root, an unreadable user database.
-pub fn observe(spec: &Spec, state_root: &Path, slot: u32) -> Result<Host, Vec<Diagnostic>> {
-    let caller = caller();
+pub fn observe(
+    spec: &Spec,
+    caller: Caller,
+    state_root: &Path,
+    slot: u32,
+) -> Result<Host, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let root = open_root(spec).map_err(|problem| vec![problem])?;
     let users = user_files(spec, root.as_ref()).unwrap_or_else(|problem| {

@@ -47,7 +47,8 @@ impl Options {
 /// # Errors
 /// What is wrong with the spec on this host.
 pub fn explain(spec: &Spec, options: &Options) -> Result<Plan, Vec<Diagnostic>> {
-    let host = observe(spec, &options.state_root, IdRange::preferred(&spec.name.value))?;
+    let slot = IdRange::preferred(&spec.name.value);
+    let host = observe(spec, caller(), &options.state_root, slot)?;
     plan(spec, &host)
 }
 
@@ -97,7 +98,8 @@ fn prepare(
     made: &mut Made,
 ) -> Result<Plan, Error> {
     let mut slot = IdRange::preferred(&spec.name.value);
-    if caller().privileged && spec.namespaces.user.value == UserNamespace::Auto {
+    let caller = caller();
+    if caller.privileged && spec.namespaces.user.value == UserNamespace::Auto {
         // Ids are the machine's, whichever run root is used.
         let range = match default_root(0, None) {
             usual if usual == options.state_root => IdRange::claim(store, slot)?,
@@ -106,7 +108,7 @@ fn prepare(
         slot = range.slot();
         made.hold_range(range);
     }
-    let host = observe(spec, &options.state_root, slot).map_err(Error::Refused)?;
+    let host = observe(spec, caller, &options.state_root, slot).map_err(Error::Refused)?;
     let plan = plan(spec, &host).map_err(Error::Refused)?;
     if plan.unmet.is_empty() { Ok(plan) } else { Err(Error::Refused(plan.unmet)) }
 }

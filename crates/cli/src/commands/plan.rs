@@ -67,18 +67,26 @@ pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
     }
 }
 
-/// One line an operation: place, process, call; then who asked for it, unless nobody did.
+/// A heading for what belongs together, then a line an operation: place, process, call, and the line
+/// of the manifest that asked for it, unless nobody did.
 fn text(plan: &Plan, file: &str) -> String {
     let operations = plan.operations();
     let mut out = format!("{}: {} operations\n", plan.name, operations.len());
+    let mut heading = "";
     for (index, operation) in operations.iter().enumerate() {
         let Operation {
             who,
+            purpose,
             call,
             origin,
             undo,
         } = operation;
         let place = index + 1;
+        if *purpose != heading {
+            heading = purpose;
+            let _ = writeln!(out, "
+{heading}");
+        }
         // Writing to a String cannot fail.
         let _ = write!(out, "{place:4}  {:<8} {call}", who.name());
         if let Origin::Line(line) = origin {
@@ -108,6 +116,7 @@ struct Document<'a> {
 #[derive(Serialize)]
 struct Entry<'a> {
     process: &'static str,
+    purpose: &'static str,
     call: &'a str,
     /// `default`, or the line.
     origin: OriginEntry,
@@ -141,6 +150,7 @@ fn json(plan: &Plan) -> String {
     let operations = plan.operations();
     let entries = operations.iter().map(|operation| Entry {
         process: operation.who.name(),
+        purpose: operation.purpose,
         call: &operation.call,
         origin: operation.origin.into(),
         undo: operation.undo.as_deref(),

@@ -106,6 +106,8 @@ impl Who {
 pub struct Operation {
     /// Who makes it.
     pub who: Who,
+    /// What it is for, the same for neighbours that belong together.
+    pub purpose: &'static str,
     /// As strace spells it.
     pub call: String,
     /// Which line asked for it.
@@ -234,14 +236,14 @@ impl Plan {
             self.child(Who::Init, &phase, &mut list);
         }
         if let Some(init) = &self.init {
-            list.push(operation(Who::Init, FORK.into(), Origin::Default));
+            list.push(operation(Who::Init, "the program's process; this one stays as the init", FORK.into(), Origin::Default));
             self.child(Who::Init, &Phase::Confine(init), &mut list);
         }
         let who = if self.init.is_some() { Who::Program } else { Who::Init };
         if self.tty.value {
-            list.push(operation(who, TTY.into(), self.tty.origin));
+            list.push(operation(who, "a terminal of its own", TTY.into(), self.tty.origin));
         }
-        list.push(operation(who, "setsid()".into(), Origin::Default));
+        list.push(operation(who, CONFINE, "setsid()".into(), Origin::Default));
         self.child(who, &Phase::Confine(&self.confinement), &mut list);
         list.push(self.exec_operation(who, 0));
         list
@@ -251,15 +253,29 @@ impl Plan {
         for At { value, origin } in ops {
             let mut undo = value.undo();
             for call in value.calls() {
-                list.push(Operation { undo: undo.take(), ..operation(Who::Supervisor, call, *origin) });
+                let operation = operation(Who::Supervisor, value.purpose(), call, *origin);
+                list.push(Operation { undo: undo.take(), ..operation });
             }
         }
     }
 
     fn child(&self, who: Who, phase: &Phase<'_>, list: &mut Vec<Operation>) {
         for step in 0..ns::Steps::len(phase) {
-            list.push(operation(who, phase.describe(step), self.origin(phase, step)));
+            list.push(self.step(who, phase, step));
         }
+    }
+
+    fn step(&self, who: Who, phase: &Phase<'_>, step: usize) -> Operation {
+        let purpose = match phase {
+            Phase::Uts(_) => "its name",
+            Phase::Loopback(_) => "127.0.0.1 and ::1",
+            Phase::Tree(_) => self.tree.purpose(step),
+            Phase::Confine(_) if who == Who::Init && self.init.is_some() => {
+                "the init gives up what it does not need"
+            }
+            Phase::Confine(_) => CONFINE,
+        };
+        operation(who, purpose, phase.describe(step), self.origin(phase, step))
     }
 
     /// The clone.
@@ -277,7 +293,7 @@ impl Plan {
         let call = format!("clone3({{flags={}, exit_signal=SIGCHLD{cgroup}}})", flags.join("|"));
         Operation {
             undo: Some("SIGKILL to the child, which is PID 1 of all that follow, and wait".into()),
-            ..operation(Who::Supervisor, call, Origin::Default)
+            ..operation(Who::Supervisor, "the container's first process, in namespaces of its own", call, Origin::Default)
         }
     }
 
@@ -296,7 +312,7 @@ impl Plan {
             argv.join(", "),
             self.exec.envp.len()
         );
-        operation(who, call, self.exec.origin)
+        operation(who, "the program", call, self.exec.origin)
     }
 
     /// A step of the child, by the numbers it reports, and its hint for `errno`.
@@ -319,16 +335,17 @@ impl Plan {
         if step >= ns::Steps::len(&phase) {
             return None;
         }
-        let operation = operation(who, phase.describe(step), self.origin(&phase, step));
-        Some((operation, phase.hint(step, errno)))
+        Some((self.step(who, &phase, step), phase.hint(step, errno)))
     }
 }
 
 const FORK: &str = "clone3({flags=CLONE_PIDFD, exit_signal=SIGCHLD})";
 const TTY: &str = "ioctl(<container's /dev/ptmx>, TIOCGPTPEER), its master to ctr with READY";
 
-fn operation(who: Who, call: String, origin: Origin) -> Operation {
-    Operation { who, call, origin, undo: None }
+const CONFINE: &str = "what the program may do";
+
+fn operation(who: Who, purpose: &'static str, call: String, origin: Origin) -> Operation {
+    Operation { who, purpose, call, origin, undo: None }
 }
 
 #[cfg(test)]

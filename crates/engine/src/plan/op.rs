@@ -125,6 +125,24 @@ impl Op {
         }
     }
 
+    /// What it is for.
+    #[must_use]
+    pub fn purpose(&self) -> &'static str {
+        match self {
+            Self::PublishState { .. } => "a record of what could outlive a crash, and its lock",
+            Self::MakeParentGroup { .. } | Self::EnableControllers { .. } => {
+                "once a boot: a place for the cgroups of all containers"
+            }
+            Self::MakeGroup { .. } | Self::WriteLimit { .. } => "the cgroup and its limits",
+            Self::CloneMount { .. } => "what the container is to see, as detached mounts",
+            Self::HoldUserNamespace { .. } => "a user namespace to map owners with",
+            Self::WriteIds(_) => "which ids it has on the host",
+            Self::IdmapMount { .. } => "files look as if owned by the container's ids",
+            Self::Prlimit(_) | Self::OomScoreAdj(_) => "limits only the supervisor may set",
+            Self::Go { .. } => "go",
+        }
+    }
+
     /// What takes it back.
     #[must_use]
     pub fn undo(&self) -> Option<String> {

@@ -73,44 +73,60 @@ const HOST_SECRETS: [&str; 34] = [
     "/var/spool",
 ];
 
-/// Hidden in every container, when they are there: they tell about the host, or steer it.
-const MASKED: [&str; 26] = [
+/// Hidden in every container, when they are there: they tell everyone about the host.
+const MASKED: [&str; 18] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/config.gz",
     "/proc/interrupts",
     "/proc/kallsyms",
-    "/proc/kcore",
     "/proc/keys",
-    "/proc/kmsg",
-    "/proc/kpagecgroup",
-    "/proc/kpagecount",
-    "/proc/kpageflags",
     "/proc/latency_stats",
     "/proc/modules",
     "/proc/sched_debug",
     "/proc/scsi",
-    "/proc/slabinfo",
-    "/proc/sysrq-trigger",
-    "/proc/timer_list",
     "/proc/timer_stats",
-    "/proc/vmallocinfo",
     "/sys/class/dmi",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
+    "/sys/fs/bpf",
     "/sys/hypervisor",
     "/sys/kernel",
     "/sys/module",
 ];
+
+/// Hidden besides where container root is host root. Anyone else the kernel refuses: they belong to
+/// host root and are for nobody else, and each mask would cost 8 µs.
+const MASKED_FROM_HOST_ROOT: [&str; 10] = [
+    "/proc/kcore",
+    "/proc/kmsg",
+    "/proc/kpagecgroup",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/mtrr",
+    "/proc/slabinfo",
+    "/proc/sysrq-trigger",
+    "/proc/timer_list",
+    "/proc/vmallocinfo",
+];
+
+/// Read-only in every container: parameters of its own namespaces are the manifest's to set.
+const READ_ONLY: [&str; 1] = ["/proc/sys"];
+
+/// Read-only besides where container root is host root; anyone else may not write there.
+const READ_ONLY_FOR_HOST_ROOT: [&str; 4] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/tty"];
+
+/// What the builder starts with.
+const PRIVATE: &str = "no mount made here travels back to the host";
+
+const HIDE: &str = "hide what tells about the host or steers it";
+const READ_ONLY_PARTS: &str = "read-only parts of /proc";
 
 /// The group that owns terminals, as every distribution has it.
 const TTY_GROUP: u32 = 5;
 
 /// Size of /dev/shm, as Docker has it.
 const SHM_BYTES: u64 = 64 << 20;
-
-/// Read-only in every container.
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/tty"];
 
 /// Kernel parameters of a network namespace of one's own that nobody has to ask for, as Docker sets
 /// them: programs without NET_BIND_SERVICE may listen on port 80, and ping without NET_RAW works.
@@ -120,14 +136,30 @@ const SYSCTLS: [(&str, &str); 1] = [("net.ipv4.ip_unprivileged_port_start", "0")
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) steps: rootfs::Tree,
-    origins: Vec<(Range<usize>, Origin)>,
+    parts: Vec<Part>,
+}
+
+/// Steps that belong together.
+#[derive(Debug)]
+struct Part {
+    steps: Range<usize>,
+    origin: Origin,
+    purpose: &'static str,
 }
 
 impl Tree {
+    fn part(&self, step: usize) -> Option<&Part> {
+        self.parts.iter().find(|part| part.steps.contains(&step))
+    }
+
     /// Which line asked for a step.
     pub(crate) fn origin(&self, step: usize) -> Origin {
-        let found = self.origins.iter().find(|(steps, _)| steps.contains(&step));
-        found.map(|(_, origin)| *origin).unwrap_or_default()
+        self.part(step).map(|part| part.origin).unwrap_or_default()
+    }
+
+    /// What a step is for. The builder's own first steps belong to no part.
+    pub(crate) fn purpose(&self, step: usize) -> &'static str {
+        self.part(step).map_or(PRIVATE, |part| part.purpose)
     }
 }
 
@@ -171,7 +203,7 @@ struct Building<'a> {
     user: &'a Credentials,
     ids: Option<&'a Ids>,
     builder: TreeBuilder,
-    origins: Vec<(Range<usize>, Origin)>,
+    parts: Vec<Part>,
     problems: Vec<Diagnostic>,
     before: Vec<At<Op>>,
     between: Vec<At<Op>>,
@@ -192,7 +224,7 @@ impl<'a> Building<'a> {
             user,
             ids,
             builder: TreeBuilder::new(Propagation::Private),
-            origins: Vec::new(),
+            parts: Vec::new(),
             problems: Vec::new(),
             before: Vec::new(),
             between: Vec::new(),
@@ -202,10 +234,14 @@ impl<'a> Building<'a> {
     }
 
     /// Append steps that `origin` asked for.
-    fn add(&mut self, origin: Origin, build: impl FnOnce(&mut TreeBuilder) -> rootfs::Steps) {
+    fn add(
+        &mut self,
+        origin: Origin,
+        purpose: &'static str,
+        build: impl FnOnce(&mut TreeBuilder) -> rootfs::Steps,
+    ) {
         match build(&mut self.builder) {
-            Ok(steps) if origin != Origin::Default => self.origins.push((steps, origin)),
-            Ok(_) => {}
+            Ok(steps) => self.parts.push(Part { steps, origin, purpose }),
             Err(error) => self.problems.push(Diagnostic::input(origin, error.to_string())),
         }
     }
@@ -238,17 +274,17 @@ impl<'a> Building<'a> {
             let uid = ids.uids.first().map_or(0, |map| map.inside);
             let gid = ids.gids.first().map_or(0, |map| map.inside);
             let setgroups = ids.writer != Writer::DirectOwnId;
-            self.add(Origin::Default, |tree| tree.ids(uid, gid, setgroups));
+            self.add(Origin::Default, "become root of the container", |tree| tree.ids(uid, gid, setgroups));
         }
         // /proc is there on every host and open to every id; nothing of it is needed before our own.
-        self.add(Origin::Default, |tree| tree.scratch_over(None, c"/proc"));
+        self.add(Origin::Default, "a tmpfs for what the container never sees, out of the way", |tree| tree.scratch_over(None, c"/proc"));
         let At { value, origin } = &self.spec.root;
         match value {
             Root::Directory(path) => {
                 // What lies below the directory of an ordinary user is locked to it.
                 let recursive = !self.host.caller.privileged;
                 let source = self.source(path, recursive, self.own_map(), *origin);
-                self.add(*origin, |tree| tree.root_bind(&source, recursive));
+                self.add(*origin, "the root: a directory", |tree| tree.root_bind(&source, recursive));
             }
             Root::Host if self.host.caller.privileged => {
                 self.overlay(&[Path::new("/")], &spec::Upper::Ephemeral, *origin);
@@ -272,60 +308,60 @@ impl<'a> Building<'a> {
             }
         };
         let overlay = Overlay { lowers, upper, userxattr: self.ids.is_some() };
-        self.add(origin, |tree| tree.root_overlay(&overlay));
+        self.add(origin, "the root: an overlay", |tree| tree.root_overlay(&overlay));
     }
 
     fn hide_host(&mut self, origin: Origin) {
         for (path, mode) in HOST_EMPTY {
-            self.add(origin, |tree| tree.hide_dir(Path::new(path), mode));
+            self.add(origin, "empty what is nobody's business", |tree| tree.hide_dir(Path::new(path), mode));
         }
         let secrets: Vec<&str> = HOST_SECRETS
             .into_iter()
             .filter(|path| self.host.path(path.as_ref()).is_some())
             .collect();
-        self.add(origin, |tree| tree.mask(&secrets));
+        self.add(origin, "hide where secrets are kept", |tree| tree.mask(&secrets));
     }
 
     /// An ordinary user cannot lay an overlay over `/`: the directories in it are bound one by one,
     /// read-only, and what is to be empty is made empty.
     fn host_by_parts(&mut self, origin: Origin) {
-        self.add(origin, |tree| tree.root_host_binds(&self.host.top_level));
+        self.add(origin, "the root: the directories of this machine, read-only", |tree| tree.root_host_binds(&self.host.top_level));
         for (path, mode) in HOST_EMPTY {
             let path = Path::new(path);
             match path.parent() {
                 Some(parent) if parent == Path::new("/") => {
-                    self.add(origin, |tree| tree.directory(path, mode));
+                    self.add(origin, "empty what is nobody's business", |tree| tree.directory(path, mode));
                 }
-                _ => self.add(origin, |tree| tree.hide_dir(path, mode)),
+                _ => self.add(origin, "empty what is nobody's business", |tree| tree.hide_dir(path, mode)),
             }
         }
     }
 
     fn kernel_file_systems(&mut self) {
         let default = Origin::Default;
-        self.add(default, |tree| tree.proc(&Proc::default()));
+        self.add(default, "/proc", |tree| tree.proc(&Proc::default()));
         let own_net = self.spec.namespaces.net.value == Network::None;
         for (name, value) in SYSCTLS.into_iter().filter(|_| own_net) {
             if !self.spec.sysctls.iter().any(|asked| asked.value.0 == name) {
-                self.add(default, |tree| tree.sysctl(name, value));
+                self.add(default, "kernel parameters of the container's own", |tree| tree.sysctl(name, value));
             }
         }
         for At { value: (name, value), origin } in &self.spec.sysctls {
-            self.add(*origin, |tree| tree.sysctl(name, value));
+            self.add(*origin, "kernel parameters of the container's own", |tree| tree.sysctl(name, value));
         }
         if own_net {
-            self.add(default, TreeBuilder::sysfs);
+            self.add(default, "/sys, read-only", TreeBuilder::sysfs);
         } else {
             // A sysfs shows the devices of one network namespace; mounting it takes rights over that.
-            self.add(self.spec.namespaces.net.origin, TreeBuilder::host_sys);
+            self.add(self.spec.namespaces.net.origin, "/sys of the host, read-only", TreeBuilder::host_sys);
         }
-        self.add(default, |tree| tree.cgroup2(true));
-        self.add(default, TreeBuilder::dev);
+        self.add(default, "its cgroup, read-only", |tree| tree.cgroup2(true));
+        self.add(default, "/dev from scratch", TreeBuilder::dev);
         let tty = self.ids.is_none_or(|ids| ids::outside(TTY_GROUP, &ids.gids).is_some());
         let pts = Pts { gid: tty.then_some(TTY_GROUP), ..Pts::default() };
-        self.add(default, |tree| tree.devpts(&pts));
-        self.add(default, |tree| tree.shm(SHM_BYTES));
-        self.add(default, TreeBuilder::mqueue);
+        self.add(default, "/dev from scratch", |tree| tree.devpts(&pts));
+        self.add(default, "/dev from scratch", |tree| tree.shm(SHM_BYTES));
+        self.add(default, "/dev from scratch", TreeBuilder::mqueue);
         for At { value: path, origin } in &self.spec.devices {
             self.device(path, *origin);
         }
@@ -335,7 +371,7 @@ impl<'a> Building<'a> {
         let problem = match self.host.path(path) {
             Some(PathFacts { device: number @ Some(_), .. }) => {
                 let device = Device { path: path_c(path), at: path.into(), number: *number };
-                return self.add(origin, |tree| tree.device(&device));
+                return self.add(origin, "a further device", |tree| tree.device(&device));
             }
             Some(_) => "is not a device node",
             None => "does not exist on this host",
@@ -350,7 +386,7 @@ impl<'a> Building<'a> {
         match source {
             MountSource::Tmpfs { bytes } => {
                 let tmpfs = Tmpfs { size: Some(*bytes), attrs, ..Tmpfs::default() };
-                self.add(*origin, |tree| tree.tmpfs(at, &tmpfs));
+                self.add(*origin, "a mount of the manifest's", |tree| tree.tmpfs(at, &tmpfs));
             }
             MountSource::Bind { path, owner } => {
                 let Some(facts) = self.host.path(path).copied() else {
@@ -365,7 +401,7 @@ impl<'a> Building<'a> {
                 let source = self.source(path, true, map, *origin);
                 let (at, change) = (at.clone(), Change::set(attrs));
                 let bind = Bind { source, at, recursive: true, change };
-                self.add(*origin, |tree| tree.bind(&bind));
+                self.add(*origin, "a mount of the manifest's", |tree| tree.bind(&bind));
             }
         }
     }
@@ -400,34 +436,41 @@ impl<'a> Building<'a> {
             let hosts = format!(
                 "127.0.0.1\tlocalhost {name}\n::1\tlocalhost ip6-localhost ip6-loopback {name}\n"
             );
-            self.add(*origin, |tree| tree.file(Path::new("/etc/hosts"), hosts.as_bytes()));
+            self.add(*origin, "names", |tree| tree.file(Path::new("/etc/hosts"), hosts.as_bytes()));
         }
         let hostname = format!("{name}\n");
-        self.add(*origin, |tree| tree.file(Path::new("/etc/hostname"), hostname.as_bytes()));
+        self.add(*origin, "names", |tree| tree.file(Path::new("/etc/hostname"), hostname.as_bytes()));
         if let Some(text) = &self.host.resolv_conf {
             let origin = self.spec.namespaces.net.origin;
-            self.add(origin, |tree| tree.file(Path::new("/etc/resolv.conf"), text));
+            self.add(origin, "names", |tree| tree.file(Path::new("/etc/resolv.conf"), text));
         }
     }
 
     fn covers(&mut self) {
-        self.add(Origin::Default, |tree| tree.mask(&MASKED));
-        for At { value: path, origin } in &self.spec.masked_paths {
-            self.add(*origin, |tree| tree.mask(&[path]));
+        let host_root = self.ids.is_none();
+        self.add(Origin::Default, HIDE, |tree| tree.mask(&MASKED));
+        if host_root {
+            self.add(Origin::Default, HIDE, |tree| tree.mask(&MASKED_FROM_HOST_ROOT));
+            self.add(Origin::Default, READ_ONLY_PARTS, |tree| {
+                tree.readonly_leaf(&READ_ONLY_FOR_HOST_ROOT)
+            });
         }
-        self.add(Origin::Default, |tree| tree.readonly_leaf(&READ_ONLY));
+        for At { value: path, origin } in &self.spec.masked_paths {
+            self.add(*origin, HIDE, |tree| tree.mask(&[path]));
+        }
+        self.add(Origin::Default, READ_ONLY_PARTS, |tree| tree.readonly_leaf(&READ_ONLY));
         for At { value: path, origin } in &self.spec.readonly_paths {
-            self.add(*origin, |tree| tree.readonly(&[path]));
+            self.add(*origin, "read-only parts", |tree| tree.readonly(&[path]));
         }
     }
 
     fn enter(&mut self) {
         if self.spec.read_only_root.value {
-            self.add(self.spec.read_only_root.origin, TreeBuilder::read_only_root);
+            self.add(self.spec.read_only_root.origin, "a read-only root", TreeBuilder::read_only_root);
         }
-        self.add(Origin::Default, TreeBuilder::pivot);
+        self.add(Origin::Default, "the switch: the host's tree is gone", TreeBuilder::pivot);
         let At { value: workdir, origin } = &self.spec.process.workdir;
-        self.add(*origin, |tree| tree.workdir(workdir, true));
+        self.add(*origin, "the working directory", |tree| tree.workdir(workdir, true));
     }
 
     fn finish(self) -> Result<Resolved, Vec<Diagnostic>> {
@@ -437,7 +480,7 @@ impl<'a> Building<'a> {
         let hold = self.holders.into_iter().enumerate().map(|(holder, ids)| {
             At::default_of(Op::HoldUserNamespace { holder, ids })
         });
-        let tree = Tree { steps: self.builder.build(), origins: self.origins };
+        let tree = Tree { steps: self.builder.build(), parts: self.parts };
         let before = hold.chain(self.before).collect();
         Ok(Resolved { tree, before, between: self.between, passed: self.passed })
     }
