@@ -20,7 +20,7 @@ impl Report {
     /// The host announces ports by messages of its own, a moment after the driver is there, so the
     /// port is waited for.
     pub(crate) fn open() -> Result<Self> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(device) = find() {
                 let port = File::options().write(true).open(&device);

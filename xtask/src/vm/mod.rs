@@ -9,6 +9,7 @@ mod modules;
 mod qemu;
 mod self_test;
 
+use std::fs::File;
 use std::thread;
 use std::time::Duration;
 
@@ -98,6 +99,7 @@ fn boot(
     kernels: &[String],
 ) -> Result<Vec<(String, Verdict)>> {
     let work = || {
+        let _released_at_the_end = lock(workspace)?;
         let runs = prepare(workspace, built, args, kernels)?;
         let verdicts = thread::scope(|scope| {
             let start = |run| scope.spawn(move || qemu::boot(run));
@@ -114,6 +116,18 @@ fn boot(
             .collect())
     };
     work().map_err(|error: anyhow::Error| Failure::Machine(format!("{error:#}")).into())
+}
+
+/// Two runs that share `target/` would write each other's disks.
+fn lock(workspace: &Workspace) -> Result<File> {
+    let directory = workspace.target.join("vm");
+    std::fs::create_dir_all(&directory).with_context(|| format!("mkdir({directory:?})"))?;
+    let lock = File::create(directory.join("lock")).context("create the lock of the VMs")?;
+    if lock.try_lock().is_err() {
+        println!("waiting for another run of test-vm");
+        lock.lock().context("take the lock of the VMs")?;
+    }
+    Ok(lock)
 }
 
 fn prepare(
