@@ -15,9 +15,10 @@ impl Tree {
             Step::Fsopen(_) if errno == Errno::NODEV => {
                 Some("this kernel has no such file system, or its module is not loaded")
             }
-            Step::FsconfigCreate | Step::FsconfigString { .. } => {
-                create_hint(&self.context_before(step), errno)
-            }
+            Step::Fsopen(_)
+            | Step::FsconfigString { .. }
+            | Step::FsconfigCreate
+            | Step::Fsmount { .. } => create_hint(&self.context_at(step), errno),
             Step::OpenTree { .. } => source_hint(errno),
             Step::OpenDevice { .. } if errno == Errno::NODEV => {
                 Some("what lies at this path on the host is not the device it should be")
@@ -52,11 +53,14 @@ impl Tree {
         }
     }
 
-    fn context_before(&self, step: usize) -> Vec<u8> {
-        let opened = self.steps[..step].iter().rev().find_map(|step| match step {
-            Step::Fsopen(name) => Some(name.to_bytes().to_vec()),
-            _ => None,
-        });
+    fn context_at(&self, step: usize) -> Vec<u8> {
+        let opened = self.steps[..=step]
+            .iter()
+            .rev()
+            .find_map(|step| match step {
+                Step::Fsopen(name) => Some(name.to_bytes().to_vec()),
+                _ => None,
+            });
         opened.unwrap_or_default()
     }
 }

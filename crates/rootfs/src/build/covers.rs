@@ -126,7 +126,9 @@ impl TreeBuilder {
     }
 
     /// Writes a kernel parameter (`net.core.somaxconn`, or with slashes) through the container's own
-    /// procfs, before anything is laid over parts of it.
+    /// procfs, before anything is laid over parts of it. Which parameters belong to a namespace of the
+    /// container is for the caller to know: the kernel lets host root, under whatever name, write the
+    /// others for the whole machine.
     ///
     /// # Errors
     /// [`Error::Sysctl`] for a name that is none; [`Error::Order`] before [`proc`](Self::proc).
