@@ -70,6 +70,21 @@ pub(crate) fn start(
     Ok(cloned)
 }
 
+/// Clone a process that does nothing until the other end of its pipe is closed.
+pub(crate) fn start_idle(flags: u32, pipe: RawFd, parents_end: RawFd) -> Result<Cloned, Errno> {
+    // SAFETY: the child's branch makes calls of the list above and never returns.
+    let cloned = unsafe { sys::clone3(flags.into(), None) }?;
+    if matches!(cloned, Cloned::Child) {
+        // SAFETY: the copy of the parent's end; the number is not used again.
+        unsafe { sys::close(parents_end) };
+        // SAFETY: open, and used no longer than this call.
+        let pipe = unsafe { BorrowedFd::borrow_raw(pipe) };
+        while rustix::io::read(pipe, &mut [0]) == Err(Errno::INTR) {}
+        sys::exit(0)
+    }
+    Ok(cloned)
+}
+
 impl Task<'_> {
     /// Who: the process in between, in the caller's namespaces and with its rights. It enters what
     /// is to be joined, makes the child as the caller's own (CLONE_PARENT), tells its pid, and ends.
@@ -90,7 +105,7 @@ impl Task<'_> {
             Ok(Cloned::Child) => self.prepare_and_go(),
             Ok(Cloned::Parent { pid, pidfd }) => {
                 let pid = pid.as_raw_nonzero().get();
-                self.tell(Message::Forked { pid }, &[pidfd]);
+                self.tell(Message::Forked { pid }, &[pidfd.as_raw_fd()]);
                 sys::exit(0)
             }
             Err(errno) => self.fail(Own::Fork, errno),
@@ -121,6 +136,8 @@ impl Task<'_> {
         let arguments = self.prepare();
         let mut fds = [-1; MAX_FDS];
         let passed = self.wait_for_go(&mut fds);
+        // Set-up must not outlive the parent. Cleared by changes of ids, so set again at the end.
+        self.death_signal(true);
         self.apply(0, &self.child.setup, passed);
         if self.child.hold {
             self.tell(Message::Held, &[]);
@@ -135,8 +152,6 @@ impl Task<'_> {
     /// What needs nothing of the parent runs while the parent is busy with the id maps. Gives the
     /// argument area, which an init will hide.
     fn prepare(&self) -> (usize, usize) {
-        // Set-up must not outlive the parent. Cleared by changes of ids, so set again at the end.
-        self.death_signal(true);
         // Out of the terminal's reach: Ctrl-C there is passed on by the parent, and must not come
         // twice. And no controlling terminal to inject input into (TIOCSTI).
         self.check(Own::Setsid, setsid().map(drop));
@@ -307,9 +322,4 @@ impl Task<'_> {
 fn open(path: &CStr, flags: OFlags) -> Result<RawFd, Errno> {
     let fd = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())?;
     Ok(fd.into_raw_fd())
-}
-
-/// The number of a descriptor that stays open until exec closes it.
-fn keep(fd: impl AsRawFd + IntoRawFd) -> RawFd {
-    fd.into_raw_fd()
 }

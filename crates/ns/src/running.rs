@@ -22,14 +22,15 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// `pidfd` is fresh from clone3(2).
-    #[allow(unsafe_code, reason = "the kernel has just given us the descriptor")]
-    pub(crate) fn new(pid: Pid, pidfd: RawFd) -> Self {
-        // SAFETY: clone3 opened it for us and nothing else has the number.
+    pub(crate) fn new(pid: Pid, pidfd: OwnedFd) -> Self {
         Self {
             pid,
-            pidfd: Some(unsafe { sys::own(pidfd) }),
+            pidfd: Some(pidfd),
         }
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
     }
 
     fn wait(mut self) -> Result<WaitStatus> {
@@ -66,11 +67,9 @@ struct Control(OwnedFd);
 impl Control {
     fn receive(&self) -> Result<Event> {
         let mut bytes = [0; SIZE + 1];
-        let mut fds = [-1; 2];
-        let got = sys::receive(self.0.as_raw_fd(), &mut bytes, &mut fds);
-        let got = match got {
+        let (got, fds) = match sys::receive_owned(self.0.as_raw_fd(), &mut bytes) {
             Ok(got) => got,
-            // The child died with our GO unread in its queue: the end comes first as this, unix(7).
+            // The child died with our GO unread in its queue; what it sent comes next, unix(7).
             Err(Errno::CONNRESET) => return self.receive(),
             Err(errno) => {
                 return Err(Error::Parent {
@@ -79,8 +78,6 @@ impl Control {
                 });
             }
         };
-        let [first, second] = fds;
-        let fds = [(0, first), (1, second)].map(|(index, fd)| (index < got.fds).then(|| owned(fd)));
         if got.bytes == 0 {
             return Ok(Event::End);
         }
@@ -115,15 +112,6 @@ impl Control {
 pub(crate) mod child_protocol {
     /// The byte that lets the child go on.
     pub(crate) const GO: u8 = 1;
-}
-
-#[allow(
-    unsafe_code,
-    reason = "descriptors that came over a socket have no owner yet"
-)]
-fn owned(fd: RawFd) -> OwnedFd {
-    // SAFETY: the kernel has just installed it for us; nothing else has the number.
-    unsafe { sys::own(fd) }
 }
 
 /// A child that waits for GO. Dropped, it is killed and reaped.

@@ -42,7 +42,7 @@ struct CloneArgs {
 /// Which of the two processes we are.
 pub(crate) enum Cloned {
     Child,
-    Parent { pid: Pid, pidfd: RawFd },
+    Parent { pid: Pid, pidfd: OwnedFd },
 }
 
 fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
@@ -81,7 +81,11 @@ pub(crate) unsafe fn clone3(flags: u64, cgroup: Option<RawFd>) -> Result<Cloned,
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
     let pid = check(pid)?;
     Ok(match Pid::from_raw(pid as i32) {
-        Some(pid) => Cloned::Parent { pid, pidfd },
+        Some(pid) => Cloned::Parent {
+            pid,
+            // SAFETY: the kernel has just opened it for us; nothing else has the number.
+            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
+        },
         None => Cloned::Child,
     })
 }
@@ -204,18 +208,10 @@ pub(crate) fn pidfd_send_signal(pidfd: RawFd, signal: c_int) -> Result<(), Errno
 /// with WNOHANG while it lives.
 pub(crate) fn waitid(pidfd: RawFd, options: c_int) -> Result<Option<c_int>, Errno> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let id = pidfd as libc::id_t;
     // SAFETY: writes one siginfo_t through the pointer.
-    check(
-        unsafe {
-            libc::waitid(
-                libc::P_PIDFD,
-                pidfd as libc::id_t,
-                info.as_mut_ptr(),
-                options,
-            )
-        }
-        .into(),
-    )?;
+    let result = unsafe { libc::waitid(libc::P_PIDFD, id, info.as_mut_ptr(), options) };
+    check(result.into())?;
     // SAFETY: plain integers, zeroed before the call, so initialised whatever the kernel wrote;
     // the fields read are those of SIGCHLD.
     let (pid, status, code) = unsafe {
@@ -259,6 +255,41 @@ pub(crate) unsafe fn ioctl(fd: RawFd, request: u64, argument: usize) -> Result<c
     // SAFETY: the caller vouches for the argument.
     let result = unsafe { libc::syscall(libc::SYS_ioctl, fd, request, argument) };
     check(result).map(|value| value as c_int)
+}
+
+/// The CLONE_NEW* value of a namespace, `NS_GET_NSTYPE`, ioctl_nsfs(2).
+pub(crate) fn ns_kind(fd: RawFd) -> Result<c_int, Errno> {
+    // SAFETY: takes no argument.
+    unsafe { ioctl(fd, libc::NS_GET_NSTYPE, 0) }
+}
+
+/// A namespace related to another one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Relation {
+    /// `NS_GET_USERNS`
+    Owner,
+    /// `NS_GET_PARENT`
+    Parent,
+}
+
+/// A new descriptor, close-on-exec, of a related namespace.
+pub(crate) fn ns_related(fd: RawFd, relation: Relation) -> Result<OwnedFd, Errno> {
+    let request = match relation {
+        Relation::Owner => libc::NS_GET_USERNS,
+        Relation::Parent => libc::NS_GET_PARENT,
+    };
+    // SAFETY: neither takes an argument.
+    let fd = unsafe { ioctl(fd, request, 0) }?;
+    // SAFETY: both open a new descriptor, which nothing else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `NS_GET_OWNER_UID`
+pub(crate) fn ns_owner_uid(fd: RawFd) -> Result<u32, Errno> {
+    let mut uid: libc::uid_t = 0;
+    // SAFETY: writes one uid_t through the pointer.
+    unsafe { ioctl(fd, libc::NS_GET_OWNER_UID, (&raw mut uid) as usize) }?;
+    Ok(uid)
 }
 
 /// `dup3(2)` onto a number of our choice.
@@ -394,12 +425,18 @@ pub(crate) fn receive(
     })
 }
 
-/// Take ownership of a descriptor the kernel has just given us.
-///
-/// # Safety
-///
-/// `fd` is open and nobody else owns it.
-pub(crate) unsafe fn own(fd: RawFd) -> OwnedFd {
-    // SAFETY: as the caller vouches.
-    unsafe { OwnedFd::from_raw_fd(fd) }
+/// Receive one message with at most two descriptors.
+pub(crate) fn receive_owned(
+    socket: RawFd,
+    bytes: &mut [u8],
+) -> Result<(Received, [Option<OwnedFd>; 2]), Errno> {
+    let mut fds = [-1; 2];
+    let got = receive(socket, bytes, &mut fds)?;
+    let mut left = got.fds;
+    let fds = fds.map(|fd| {
+        left = left.checked_sub(1)?;
+        // SAFETY: the kernel has just installed it for us; nothing else has the number.
+        Some(unsafe { OwnedFd::from_raw_fd(fd) })
+    });
+    Ok((got, fds))
 }

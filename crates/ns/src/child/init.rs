@@ -1,12 +1,12 @@
 //! The built-in init, PID 1 of the container. The rules of [`super`] hold here too.
 
-use std::os::fd::RawFd;
+use std::os::fd::{IntoRawFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::setsid;
 
-use super::{Task, keep, open};
+use super::{Task, open};
 use crate::message::Message;
 use crate::own::Own;
 use crate::spawn::Init;
@@ -35,7 +35,7 @@ pub(super) fn start(
             task.execute(passed)
         }
         Ok(Cloned::Parent { pid, pidfd }) => {
-            let status = become_init(task, init, arguments, passed, pidfd);
+            let status = become_init(task, init, arguments, passed, pidfd.into_raw_fd());
             look_after(pid.as_raw_nonzero().get(), status)
         }
         Err(errno) => task.fail(Own::CloneWorkload, errno),
@@ -60,7 +60,7 @@ fn become_init(
         None,
     );
     let (ours, parents) = task.got(Own::StatusSocket, pair);
-    let (ours, parents) = (keep(ours), keep(parents));
+    let (ours, parents) = (ours.into_raw_fd(), parents.into_raw_fd());
     let child = task.child;
     task.apply(
         child.setup.len() + child.workload.len(),
