@@ -66,7 +66,7 @@ pub struct Report {
     pub umask: u32,
     /// Blocked signals, `SigBlk`.
     pub blocked: u64,
-    /// Ignored signals, `SigIgn`.
+    /// Ignored signals, `SigIgn`, but for SIGPIPE.
     pub ignored: u64,
     /// `/proc/self/cgroup`.
     pub cgroup: String,

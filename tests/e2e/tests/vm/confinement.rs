@@ -69,11 +69,12 @@ fn every_system_call_is_answered_as_the_table_says() {
     // The caller is an ordinary user, so that the answers without a filter are not those of root.
     case(Who::User, |case| {
         let report = report(case, DEFAULT);
-        let found = check::syscall_lines(&report.syscalls, &native(case));
+        let native = native(case);
+        let found = check::syscall_lines(&report.syscalls, &native);
         let wrong: Vec<String> = check::differences(&found, check::SYSCALLS)
             .into_iter()
             // A call that this kernel does not have has no line.
-            .filter(|line| !missing_here(line, &native(case)))
+            .filter(|line| !missing_here(line, &native))
             .collect();
         assert!(
             wrong.is_empty(),

@@ -198,14 +198,36 @@ fn a_working_directory_outside_cannot_be_had() {
 
 #[test]
 #[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
-fn an_interpreter_that_is_the_engine_itself_gets_nothing() {
-    case(Who::Root, |case| {
-        let root = case.root("root");
-        let path = root.join("bin/self");
-        fs::write(&path, "#!/proc/self/exe\n").expect("write");
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .expect("chmod");
-        let outcome = case.run("rootfs = \"./root\"\ncommand = [\"/bin/self\"]\n");
-        assert!(matches!(outcome.code, Some(126 | 127)), "{outcome}");
-    });
+fn the_engines_binary_cannot_be_written_through_a_script_that_asks_for_it() {
+    for who in [Who::Root, Who::User] {
+        case(who, |case| {
+            let root = case.root("root");
+            // The caller's own program, so that container root, who is the caller, owns it.
+            let ctr = case.dir().join("ctr");
+            fs::copy(std::env::var("CTR_BIN").expect("CTR_BIN") + "/ctr", &ctr).expect("copy");
+            case.give(&ctr);
+            let before = fs::read(&ctr).expect("read");
+            // To the kernel the interpreter of this script is whoever executes it: the engine. The next
+            // line is the manifest that it would read, and the FIFO holds it up long enough.
+            let path = root.join("bin/self");
+            fs::write(
+                &path,
+                "#!/proc/self/exe run\nrootfs = \"/\"\nuser = \"x\"\ncommand = [\"x\"]\n",
+            )
+            .expect("write");
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                .expect("chmod");
+            let overwrite = "(sleep 0.2; for try in 1 2 3 4 5 6 7 8 9; do for pid in /proc/[0-9]*; do echo gotcha > $pid/exe; done; sleep 0.1; done) 2>/dev/null & exec /bin/self";
+            let manifest = case.manifest(&format!(
+                "rootfs = \"./root\"\ncommand = [\"sh\", \"-c\", \"{overwrite}\"]\n"
+            ));
+            Outcome::of(case.command(&ctr).arg("run").arg(manifest));
+            let direct = case.manifest("rootfs = \"./root\"\ncommand = [\"/bin/self\"]\n");
+            Outcome::of(case.command(&ctr).arg("run").arg(direct));
+            assert!(
+                fs::read(&ctr).expect("read") == before,
+                "the engine's binary was changed"
+            );
+        });
+    }
 }

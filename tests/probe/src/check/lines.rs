@@ -22,7 +22,7 @@ const SUPER_OPTIONS: [&str; 8] = [
 pub fn lines(report: &Report) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     let mut add = |line: String| {
-        lines.insert(line);
+        lines.insert(line.trim_end().to_owned());
     };
     for fd in report.fds.keys() {
         add(format!("fd {fd}"));
@@ -119,7 +119,7 @@ fn process(report: &Report, add: &mut impl FnMut(String)) {
     for (name, value) in &report.init.status {
         add(format!("init {name}: {}", value.replace('\t', " ")));
     }
-    let shown = ["Max core file size", "Max open files"];
+    let shown = ["Max core file size"];
     for (name, (soft, hard)) in report
         .rlimits
         .iter()
@@ -147,7 +147,22 @@ fn mount_line(mount: &Mount) -> String {
         format!(" {}", propagation.join(","))
     };
     if at == "/" {
+        // Idmapped when root starts it; an ordinary user's ids are its own.
+        let options: Vec<&str> = options
+            .iter()
+            .map(String::as_str)
+            .filter(|option| *option != "idmapped")
+            .collect();
         return format!("mount / {}{propagation}", options.join(","));
+    }
+    // A masked path is one that this kernel has: its table marks such lines as optional.
+    let below = |dir: &str| at.starts_with(dir);
+    if fstype == "tmpfs" && (below("/proc/") || below("/sys/")) {
+        return format!("masked {at} {}{propagation}", options.join(","));
+    }
+    // The size of the host's /dev is the host's.
+    if fstype == "devtmpfs" {
+        return format!("mount {at} {fstype} {}{propagation}", options.join(","));
     }
     let promised = |option: &&String| {
         let key = option.split('=').next().unwrap_or_default();

@@ -68,16 +68,6 @@ const SENSITIVE: &[&str] = &[
     "/dev/net/tun",
 ];
 
-/// Opening it is the answer; reading it would take the kernel's messages away from their reader.
-const ONLY_OPEN: &[&str] = &[
-    "/proc/kmsg",
-    "/dev/kmsg",
-    "/dev/mem",
-    "/dev/kvm",
-    "/dev/fuse",
-    "/dev/net/tun",
-];
-
 /// Deeper than this nothing new is found; /sys has loops of links, which are not followed.
 const DEPTH: usize = 12;
 
@@ -101,7 +91,10 @@ pub(crate) fn look(path: &str) -> String {
         Ok(file) => file,
         Err(error) => return errno(&error),
     };
-    if ONLY_OPEN.contains(&path) {
+    // Opening a device or the kernel's own log is the answer; reading it would have an effect, as taking
+    // messages away from their reader. A mask over it is a file of another file system, and can be read.
+    let device = file.metadata().is_ok_and(|meta| !meta.is_file());
+    if device || (path == "/proc/kmsg" && is_proc(&file)) {
         return "opens".into();
     }
     let mut bytes = [0; 64];
@@ -110,6 +103,10 @@ pub(crate) fn look(path: &str) -> String {
         Ok(_) => "data".into(),
         Err(error) => errno(&error),
     }
+}
+
+fn is_proc(file: &fs::File) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type == rustix::fs::PROC_SUPER_MAGIC)
 }
 
 /// `O_NONBLOCK`: a FIFO or a device must not hold us up.

@@ -76,7 +76,8 @@ fn report() -> Report {
         rlimits: process::rlimits(&text("/proc/self/limits")),
         umask: u32::from_str_radix(&field("Umask"), 8).unwrap_or(0),
         blocked: hex("SigBlk"),
-        ignored: hex("SigIgn"),
+        // SIGPIPE is ignored by the start-up code of this program itself.
+        ignored: hex("SigIgn") & !(1 << (libc::SIGPIPE - 1)),
         cgroup: text("/proc/self/cgroup").trim().to_owned(),
         oom_score_adj: text("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
         interfaces: interfaces(&text("/proc/self/net/dev")),
