@@ -17,6 +17,7 @@ pub mod state;
 mod steps;
 mod supervise;
 mod tty;
+mod usage;
 pub mod users;
 
 pub use error::{Diagnostic, Error, ExecFailure, Failure, Fault, StateError, errno_name};

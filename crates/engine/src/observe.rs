@@ -18,6 +18,15 @@ const USER_FILE_LIMIT: usize = 1 << 20;
 /// Largest resolv.conf copied.
 const RESOLV_CONF_LIMIT: usize = 64 << 10;
 
+/// What the facts are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// A start: what nobody reads is left out.
+    Start,
+    /// An explanation for people.
+    Explain,
+}
+
 /// Gather what planning `spec` needs. `slot` is the id range to plan with, `state_root` where the
 /// container's state directory would be.
 ///
@@ -28,6 +37,7 @@ pub fn observe(
     caller: Caller,
     state_root: &Path,
     slot: u32,
+    look: Look,
 ) -> Result<Host, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let root = open_root(spec).map_err(|problem| vec![problem])?;
@@ -37,7 +47,7 @@ pub fn observe(
     });
     let host = Host {
         ids: id_source(spec, &caller, slot),
-        cgroup: crate::place::observe(&caller),
+        cgroup: crate::place::observe(&caller, look == Look::Start && !spec.resources.any()),
         paths: paths(spec),
         top_level: match spec.root {
             At { value: Root::Host, origin } if !caller.privileged => top_level(origin)

@@ -3,19 +3,33 @@
 use std::path::{Path, PathBuf};
 
 use cgroup::{Controller, Controllers, Group, Hierarchy};
+use rustix::fs::statfs;
 
 use crate::host::{Caller, Cgroup, Level, Place};
 
 /// The directory below which all containers' groups lie.
 const PARENT: &str = "ctr";
 
+/// Where distributions mount cgroup2: unified, and beside version 1.
+const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
 /// Look. Nothing is made.
-pub(crate) fn observe(caller: &Caller) -> Cgroup {
+///
+/// `quick`: nobody has asked for a limit, so nobody asks who holds a controller. Then root's
+/// hierarchy is found by two statfs(2) rather than by reading every mount of the host.
+pub(crate) fn observe(caller: &Caller, quick: bool) -> Cgroup {
+    let root = caller.uid == 0 && caller.privileged;
+    if quick
+        && root
+        && let Some(place) = usual_place()
+    {
+        return Cgroup::Place(place);
+    }
     let hierarchy = match Hierarchy::find() {
         Ok(hierarchy) => hierarchy,
         Err(error) => return unavailable(&error),
     };
-    let top = if caller.uid == 0 && caller.privileged {
+    let top = if root {
         Ok(hierarchy.mount_point().to_owned())
     } else {
         cgroup::delegation::find(&hierarchy)
@@ -24,6 +38,16 @@ pub(crate) fn observe(caller: &Caller) -> Cgroup {
         Ok(place) => Cgroup::Place(place),
         Err(error) => unavailable(&error),
     }
+}
+
+fn usual_place() -> Option<Place> {
+    let top = USUAL.into_iter().map(Path::new).find(|dir| {
+        statfs(*dir).is_ok_and(|fs| fs.f_type == libc::CGROUP2_SUPER_MAGIC)
+    })?;
+    let group = Group::open(top).ok()?;
+    let available = group.controllers().ok()?;
+    let levels = levels(&group, top, available).ok()?;
+    Some(Place { mount_point: top.into(), levels, available, holders: Vec::new() })
 }
 
 fn unavailable(error: &cgroup::Error) -> Cgroup {
@@ -35,17 +59,7 @@ fn place(hierarchy: &Hierarchy, top: &Path) -> Result<Place, cgroup::Error> {
     let group = Group::open(top)?;
     let available =
         if top == hierarchy.mount_point() { hierarchy.controllers() } else { group.controllers()? };
-    let parent = top.join(PARENT);
-    let (exists, enabled) = match Group::open(&parent) {
-        Ok(group) => (true, group.enabled()?),
-        Err(_not_there) => (false, Controllers::default()),
-    };
-    // What `ctr` enables its parent enables too: then there is nothing to read there.
-    let above = if exists && enabled.contains_all(available) { enabled } else { group.enabled()? };
-    let levels = vec![
-        Level { dir: top.into(), exists: true, enabled: above },
-        Level { dir: parent, exists, enabled },
-    ];
+    let levels = levels(&group, top, available)?;
     let holders = [Controller::Memory, Controller::Cpu, Controller::Cpuset, Controller::Io, Controller::Pids]
         .into_iter()
         .filter(|controller| !available.contains(*controller))
@@ -53,6 +67,25 @@ fn place(hierarchy: &Hierarchy, top: &Path) -> Result<Place, cgroup::Error> {
         .collect();
     let mount_point: PathBuf = hierarchy.mount_point().into();
     Ok(Place { mount_point, levels, available, holders })
+}
+
+/// The mount point (or what is delegated) and the parent of all containers in it.
+fn levels(
+    group: &Group,
+    top: &Path,
+    available: Controllers,
+) -> Result<Vec<Level>, cgroup::Error> {
+    let parent = top.join(PARENT);
+    let (exists, enabled) = match Group::open(&parent) {
+        Ok(group) => (true, group.enabled()?),
+        Err(_not_there) => (false, Controllers::default()),
+    };
+    // What `ctr` enables its parent enables too: then there is nothing to read there.
+    let above = if exists && enabled.contains_all(available) { enabled } else { group.enabled()? };
+    Ok(vec![
+        Level { dir: top.into(), exists: true, enabled: above },
+        Level { dir: parent, exists, enabled },
+    ])
 }
 
 fn holder(hierarchy: &Hierarchy, top: &Path, controller: Controller) -> String {

@@ -12,14 +12,15 @@ use tracing::debug;
 use crate::doctor::{self, Diagnosis};
 use crate::error::{Diagnostic, Error, ExecFailure};
 use crate::kmsg;
-use crate::observe::{caller, observe};
+use crate::observe::{Look, caller, observe};
 use crate::plan::{Plan, plan};
 use crate::report::{Ending, ExitReport, Facts, Timestamp, Victim};
 use crate::spec::{Origin, Root, Spec, UserNamespace};
-use crate::start::{Made, Refusal, Usage};
+use crate::start::{Made, Refusal};
 use crate::state::{IdRange, Store, default_root};
 use crate::supervise::{End, Signals, Supervisor};
 use crate::tty::Tty;
+use crate::usage::Usage;
 
 /// Where the engine keeps its things.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl Options {
 /// What is wrong with the spec on this host.
 pub fn explain(spec: &Spec, options: &Options) -> Result<Plan, Vec<Diagnostic>> {
     let slot = IdRange::preferred(&spec.name.value);
-    let host = observe(spec, caller(), &options.state_root, slot)?;
+    let host = observe(spec, caller(), &options.state_root, slot, Look::Explain)?;
     plan(spec, &host)
 }
 
@@ -80,6 +81,11 @@ pub fn run(spec: &Spec, options: &Options) -> Result<ExitReport, Error> {
     let tty = running.pty.take().map(Tty::new);
     let supervisor = Supervisor { running: &running, signals: &signals, stop: &spec.stop, tty };
     let end = supervisor.run();
+    if end.is_err() {
+        // It must not go on without a supervisor.
+        let _ = ns::pidfd::send_signal(running.pidfd.as_fd(), libc::SIGKILL);
+        let _ = ns::pidfd::wait(running.pidfd.as_fd());
+    }
     clock.lap("ended");
     let usage = made.usage();
     for problem in made.teardown() {
@@ -108,7 +114,8 @@ fn prepare(
         slot = range.slot();
         made.hold_range(range);
     }
-    let host = observe(spec, caller, &options.state_root, slot).map_err(Error::Refused)?;
+    let host = observe(spec, caller, &options.state_root, slot, Look::Start)
+        .map_err(Error::Refused)?;
     let plan = plan(spec, &host).map_err(Error::Refused)?;
     if plan.unmet.is_empty() { Ok(plan) } else { Err(Error::Refused(plan.unmet)) }
 }

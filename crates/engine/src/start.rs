@@ -14,10 +14,10 @@ use rustix::process::Pid;
 use crate::cause::Cause;
 use crate::error::Failure;
 use crate::plan::{By, Ids, Op, Plan, Writer};
-use crate::report::{Cpu, Memory, Pids};
 use crate::spec::{At, IdMap, Spec};
 use crate::state::{IdRange, Record, StateDir, Store};
 use crate::steps::Phase;
+use crate::usage::Usage;
 
 /// What exists because of a start, in the order it was made.
 #[derive(Default)]
@@ -27,6 +27,8 @@ pub(crate) struct Made {
     group: Option<cgroup::Group>,
     /// Where the plan puts the container's cgroup, for its record.
     group_dir: Option<PathBuf>,
+    /// Where the hierarchy is mounted.
+    mount_point: Option<PathBuf>,
     /// Detached mounts for the child, by slot.
     mounts: Vec<OwnedFd>,
     /// User namespaces made to idmap with.
@@ -39,16 +41,6 @@ pub(crate) enum Refusal {
     Failed(Failure),
     /// execve(2) of every candidate failed.
     Exec(Errno),
-}
-
-/// What a container used.
-#[derive(Debug, Default)]
-pub(crate) struct Usage {
-    /// Its cgroup, from the root of the hierarchy.
-    pub(crate) path: Option<String>,
-    pub(crate) memory: Option<Memory>,
-    pub(crate) pids: Option<Pids>,
-    pub(crate) cpu: Option<Cpu>,
 }
 
 impl Made {
@@ -65,6 +57,7 @@ impl Made {
         store: &Store,
     ) -> Result<Running, Refusal> {
         self.group_dir.clone_from(&plan.cgroup);
+        self.mount_point.clone_from(&plan.cgroup_mount);
         for op in &plan.before {
             self.perform(op, spec, store, None).map_err(Refusal::Failed)?;
         }
@@ -204,7 +197,10 @@ impl Made {
 
     /// What the container used, from its cgroup.
     pub(crate) fn usage(&self) -> Usage {
-        Usage::default()
+        let path = self.group_dir.as_deref().zip(self.mount_point.as_deref());
+        let path = path.and_then(|(dir, mount)| dir.strip_prefix(mount).ok());
+        let path = path.map(|path| format!("/{}", path.display()));
+        self.group.as_ref().map_or_else(Usage::default, |group| Usage::of(group, path))
     }
 
     /// Undo everything, the last first; what fails is collected.

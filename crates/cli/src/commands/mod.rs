@@ -31,6 +31,12 @@ pub enum Command {
 }
 
 impl Command {
+    /// `ctr run MANIFEST` without an option.
+    #[must_use]
+    pub fn run_of(manifest: std::path::PathBuf) -> Self {
+        Self::Run(run::Args::of(manifest))
+    }
+
     /// Do it.
     ///
     /// # Errors

@@ -28,6 +28,13 @@ pub struct Args {
     args: Vec<String>,
 }
 
+impl Args {
+    /// Only a manifest.
+    pub(super) fn of(manifest: PathBuf) -> Self {
+        Self { manifest, exit_report: None, args: Vec::new() }
+    }
+}
+
 pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
     let root = global.root.as_deref();
     let loaded = match manifest::load(&args.manifest, &manifest::Options::of_host(root)) {

@@ -22,7 +22,7 @@ use confine::Confinement;
 use ns::Namespaces;
 
 use crate::error::Diagnostic;
-use crate::host::Host;
+use crate::host::{Cgroup, Host};
 use crate::spec::{At, Network, Origin, Spec};
 use crate::steps::{Phase, Uts};
 use crate::users::{self, Credentials};
@@ -57,6 +57,8 @@ pub struct Plan {
     pub namespaces: Namespaces,
     /// The container's own cgroup.
     pub cgroup: Option<PathBuf>,
+    /// Where the cgroup2 hierarchy is mounted.
+    pub cgroup_mount: Option<PathBuf>,
     /// What the supervisor does between the clone and GO.
     pub between: Vec<At<Op>>,
     /// The program's ids in the container.
@@ -161,6 +163,10 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
         before,
         namespaces: namespaces(ids.is_some(), own_net),
         cgroup: group.dir,
+        cgroup_mount: match &host.cgroup {
+            Cgroup::Place(place) => Some(place.mount_point.clone()),
+            Cgroup::Unavailable { .. } => None,
+        },
         between,
         user,
         exec,

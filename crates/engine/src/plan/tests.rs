@@ -7,7 +7,7 @@ use cgroup::Controllers;
 
 use super::*;
 use crate::error::Fault;
-use crate::host::{Caller, Cgroup, IdSource, Level, PathFacts, PathKind, Place, UserFiles};
+use crate::host::{Caller, IdSource, Level, PathFacts, PathKind, Place, UserFiles};
 use crate::spec::{
     self, At, Limit, Mount, MountSource, Network, Origin, Owner, Process, Resources, Root,
     Seccomp, Security, Spec, Stop, User, UserNamespace,
