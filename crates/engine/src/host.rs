@@ -29,6 +29,8 @@ pub struct Host {
     pub landlock: confine::Abi,
     /// Major and minor version of the kernel, for seccomp profiles that ask.
     pub kernel: (u32, u32),
+    /// The kernel's last capability: there may be more than have a name here.
+    pub last_capability: confine::Capability,
     /// The running security modules, when the spec has a label.
     pub lsms: confine::Lsms,
     /// The text for `/etc/resolv.conf` of a container on the host's network.

@@ -64,6 +64,7 @@ pub fn observe(
             _ => confine::Abi::observe(),
         },
         kernel: kernel(),
+        last_capability: confine::caps::last_supported(),
         lsms: match (&spec.security.apparmor, &spec.security.selinux) {
             (None, None) => confine::Lsms::default(),
             _ => confine::Lsms::observe("/sys".as_ref()),

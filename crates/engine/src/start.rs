@@ -78,7 +78,7 @@ impl Made {
         plan: &Plan,
         between: impl FnOnce(&Spawned<'_>, &mut Self) -> Result<(), Failure>,
     ) -> Result<Running, Refusal> {
-        let setup = plan.setup();
+        let (early, setup) = (plan.early(), plan.setup());
         let program = Phase::Confine(&plan.confinement);
         let init = plan.init.as_ref().map(Phase::Confine);
         let exec = ns::Program::new(
@@ -90,6 +90,7 @@ impl Made {
         let child = Child {
             namespaces: plan.namespaces,
             cgroup: group.as_ref().map(cgroup::Group::dir),
+            early: early.iter().map(|phase| phase as &dyn Steps).collect(),
             setup: setup.iter().map(|phase| phase as &dyn Steps).collect(),
             init: init.as_ref().map(|phase| Init { confine: vec![phase as &dyn Steps] }),
             workload: vec![&program as &dyn Steps],

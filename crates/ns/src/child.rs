@@ -138,7 +138,7 @@ impl Task<'_> {
         let passed = self.wait_for_go(&mut fds);
         // Set-up must not outlive the parent. Cleared by changes of ids, so set again at the end.
         self.death_signal(true);
-        self.apply(0, &self.child.setup, passed);
+        self.apply(self.child.early.len(), &self.child.setup, passed);
         if self.child.hold {
             self.tell(Message::Held, &[]);
             self.wait_for_go(&mut []);
@@ -165,11 +165,13 @@ impl Task<'_> {
                 sys::unshare(Namespaces::NEWCGROUP.bits()),
             );
         }
-        if self.child.init.is_none() {
-            return (0, 0);
-        }
         // The host's /proc, so before set-up replaces it.
-        self.got(Own::ArgumentArea, init::argument_area())
+        let arguments = match self.child.init {
+            Some(_) => self.got(Own::ArgumentArea, init::argument_area()),
+            None => (0, 0),
+        };
+        self.apply(0, &self.child.early, &[]);
+        arguments
     }
 
     /// See timens.rs for why not by clone3.
@@ -236,7 +238,11 @@ impl Task<'_> {
         // SAFETY: closes nothing yet.
         let cloexec = unsafe { sys::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
         self.check(Own::CloseOnExec, cloexec);
-        self.apply(child.setup.len(), &child.workload, passed);
+        self.apply(
+            child.early.len() + child.setup.len(),
+            &child.workload,
+            passed,
+        );
         // After the last change of ids, which clears it. A workload below an init dies with that.
         // The parent may have died before: then the message below finds nobody.
         if child.init.is_none() {

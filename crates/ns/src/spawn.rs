@@ -42,7 +42,10 @@ pub struct Child<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Offsets of its clocks; `NEWTIME` must be among `namespaces`.
     pub time_offsets: Option<TimeOffsets>,
-    /// Phases, from 0, that the child runs after GO.
+    /// Phases, from 0, that the child runs before it waits for GO: what needs no mapped ids and
+    /// nothing of the parent's is done while the parent prepares the rest.
+    pub early: Vec<&'a dyn Steps>,
+    /// Phases, numbered on from `early`, that the child runs after GO.
     pub setup: Vec<&'a dyn Steps>,
     /// `None`: the program takes the child's place. `Some`: the child stays as a small init and
     /// starts the program; `NEWPID` must be among `namespaces`.
@@ -71,6 +74,7 @@ impl<'a> Child<'a> {
             join: Vec::new(),
             cgroup: None,
             time_offsets: None,
+            early: Vec::new(),
             setup: Vec::new(),
             init: None,
             workload: Vec::new(),
@@ -106,7 +110,7 @@ impl<'a> Child<'a> {
 
     fn phases(&self) -> usize {
         let init = self.init.as_ref().map_or(0, |init| init.confine.len());
-        self.setup.len() + self.workload.len() + init
+        self.early.len() + self.setup.len() + self.workload.len() + init
     }
 
     /// A process in between is needed: see [`Child::join`].

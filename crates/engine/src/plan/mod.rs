@@ -75,6 +75,7 @@ pub struct Plan {
     pub(crate) uts: At<Uts>,
     pub(crate) loopback: Option<At<netns::Loopback>>,
     pub(crate) tree: tree::Tree,
+    bounding: Confinement,
     pub(crate) confinement: Confinement,
     origins: security::Origins,
     pub(crate) init: Option<Confinement>,
@@ -177,6 +178,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
         loopback: own_net
             .then(|| At { value: netns::Loopback::new(), origin: spec.namespaces.net.origin }),
         tree: tree.tree,
+        bounding: security.bounding,
         confinement: security.program,
         origins: security.origins,
         init: security.init,
@@ -212,12 +214,16 @@ fn user(spec: &Spec, host: &Host) -> Result<Credentials, Diagnostic> {
 }
 
 impl Plan {
-    /// The child's phases before the program's process: its PID 1 builds the container.
-    pub(crate) fn setup(&self) -> Vec<Phase<'_>> {
-        let mut phases = vec![Phase::Uts(&self.uts.value)];
+    /// What the child does while its supervisor writes its maps.
+    pub(crate) fn early(&self) -> Vec<Phase<'_>> {
+        let mut phases = vec![Phase::Uts(&self.uts.value), Phase::Confine(&self.bounding)];
         phases.extend(self.loopback.as_ref().map(|steps| Phase::Loopback(&steps.value)));
-        phases.push(Phase::Tree(&self.tree.steps));
         phases
+    }
+
+    /// What the child does then: its PID 1 builds the container.
+    pub(crate) fn setup(&self) -> Vec<Phase<'_>> {
+        vec![Phase::Tree(&self.tree.steps)]
     }
 
     /// Where step `step` of `phase` comes from.
@@ -230,13 +236,17 @@ impl Plan {
         }
     }
 
-    /// Every operation in words, in the order of execution. The init and the program's process run
-    /// side by side from the fork on; the init's are listed first.
+    /// Every operation in words, in the order of execution. Where two processes run side by side,
+    /// those of one are listed before those of the other: the first steps of the container's PID 1
+    /// and the maps its supervisor writes meanwhile, later the init and the program.
     #[must_use]
     pub fn operations(&self) -> Vec<Operation> {
         let mut list = Vec::new();
         self.supervisor(&self.before, &mut list);
         list.push(self.clone_operation());
+        for phase in self.early() {
+            self.child(Who::Init, &phase, &mut list);
+        }
         self.supervisor(&self.between, &mut list);
         for phase in self.setup() {
             self.child(Who::Init, &phase, &mut list);
@@ -276,6 +286,9 @@ impl Plan {
             Phase::Uts(_) => "its name",
             Phase::Loopback(_) => "127.0.0.1 and ::1",
             Phase::Tree(_) => self.tree.purpose(step),
+            Phase::Confine(steps) if std::ptr::eq(*steps, &raw const self.bounding) => {
+                "nothing of the container ever has more than these capabilities"
+            }
             Phase::Confine(_) if who == Who::Init && self.init.is_some() => {
                 "the init gives up what it does not need"
             }
@@ -328,7 +341,8 @@ impl Plan {
         step: usize,
         errno: rustix::io::Errno,
     ) -> Option<(Operation, Option<&'static str>)> {
-        let setup = self.setup();
+        let mut setup = self.early();
+        setup.extend(self.setup());
         let (who, phase) = match phase.checked_sub(setup.len()) {
             None => (Who::Init, setup.into_iter().nth(phase)?),
             Some(0) => {

@@ -23,6 +23,8 @@ const NATIVE: Arch = if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { A
 #[derive(Debug)]
 pub(super) struct Security {
     pub(super) program: Confinement,
+    /// The bounding set, cut before anything else of the container's: nothing of it runs with more.
+    pub(super) bounding: Confinement,
     /// Where each kind of step of `program` comes from.
     pub(super) origins: Origins,
     pub(super) init: Option<Confinement>,
@@ -81,6 +83,7 @@ pub(super) fn resolve(
     let mut builder = Confinement::builder()
         .ids(process_ids.clone())
         .capabilities(Capabilities::for_user(capabilities, user.uid))
+        .bounding_is_cut()
         .no_new_privs(!spec.security.new_privileges.value);
     if let Some(program) = filter {
         builder = builder.seccomp(program);
@@ -99,7 +102,10 @@ pub(super) fn resolve(
     });
     let init = spec.init.value.then(|| init(process_ids)).transpose();
     match (program, init, problems.is_empty()) {
-        (Ok(program), Ok(init), true) => Ok(Security { program, origins, init, raise, notes }),
+        (Ok(program), Ok(init), true) => {
+            let bounding = Confinement::bounding(capabilities, host.last_capability);
+            Ok(Security { program, bounding, origins, init, raise, notes })
+        }
         (_, Err(problem), _) => {
             problems.push(problem);
             Err(problems)

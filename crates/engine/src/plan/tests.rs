@@ -79,6 +79,7 @@ fn root_host() -> Host {
         rlimits: Vec::new(),
         landlock: confine::Abi::NONE,
         kernel: (6, 12),
+        last_capability: confine::Capability::LAST,
         lsms: Default::default(),
         resolv_conf: None,
         state_root: "/run/ctr".into(),
@@ -237,7 +238,7 @@ fn a_failing_step_of_the_child_is_found_by_its_numbers() {
     let (operation, _) = plan.reported(0, 0, rustix::io::Errno::PERM).expect("the first step");
     assert_eq!(operation.call, "sethostname(\"web\", 3)");
     let last = plan.confinement.len() - 1;
-    let (operation, _) = plan.reported(3, last, rustix::io::Errno::PERM).expect("the filter");
+    let (operation, _) = plan.reported(4, last, rustix::io::Errno::PERM).expect("the filter");
     assert_eq!(operation.who, Who::Program);
     assert!(plan.reported(9, 0, rustix::io::Errno::PERM).is_none());
 }

@@ -63,7 +63,7 @@ fn become_init(
     let (ours, parents) = (ours.into_raw_fd(), parents.into_raw_fd());
     let child = task.child;
     task.apply(
-        child.setup.len() + child.workload.len(),
+        child.early.len() + child.setup.len() + child.workload.len(),
         &init.confine,
         passed,
     );
