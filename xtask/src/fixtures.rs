@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let packages = fixture(
         &directory,
         "debian",
-        &format!("{SUITE} minbase {PACKAGES}\n"),
+        &format!("{SUITE} minbase {PACKAGES}, /etc/hosts\n"),
         |new| debootstrap(&directory, new, &args.mirror),
     )?;
     fixture(
@@ -133,6 +133,16 @@ fn debootstrap(directory: &Path, new: &Path, mirror: &str) -> Result<()> {
         .args([SUITE, &new.display().to_string(), mirror]);
     cmd::run(&mut command)
         .with_context(|| format!("see {}", new.join("debootstrap/debootstrap.log").display()))?;
+    // What an installed system has and the base system lacks: mount points of a container's own files, and
+    // the fixture is used read-only.
+    for (name, text) in [
+        ("hosts", "127.0.0.1\tlocalhost\n"),
+        ("hostname", "debian\n"),
+        ("resolv.conf", ""),
+    ] {
+        let path = new.join("etc").join(name);
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    }
     for rest in [
         "var/cache/apt/archives",
         "var/lib/apt/lists",

@@ -37,7 +37,12 @@ fn program() -> Vec<String> {
     }
     let debian = crate::debian();
     let path = |path: &str| debian.join(path).display().to_string();
-    let loader = ["lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1"]
+    // Not by its usual name, which is an absolute symlink and would lead to this machine's own.
+    let loader = [
+        "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+        "usr/lib/aarch64-linux-gnu/ld-linux-aarch64.so.1",
+    ];
+    let loader = loader
         .map(|path| debian.join(path))
         .into_iter()
         .find(|path| path.exists())

@@ -160,9 +160,9 @@ fn mount_line(mount: &Mount) -> String {
     if fstype == "tmpfs" && (below("/proc/") || below("/sys/")) {
         return format!("masked {at} {}{propagation}", options.join(","));
     }
-    // The size of the host's /dev is the host's.
+    // How large and how tight the host's /dev is, is the host's.
     if fstype == "devtmpfs" {
-        return format!("mount {at} {fstype} {}{propagation}", options.join(","));
+        return format!("mount {at} {fstype}{propagation}");
     }
     let promised = |option: &&String| {
         let key = option.split('=').next().unwrap_or_default();
