@@ -15,6 +15,7 @@
 mod init;
 mod terminal;
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 
@@ -52,6 +53,8 @@ pub(crate) struct Task<'a> {
     pub(crate) socket: RawFd,
     /// The other one.
     pub(crate) parents_end: RawFd,
+    /// The parent is busy with us, and will look at the socket only after GO.
+    pub(crate) before_go: Cell<bool>,
 }
 
 /// Clone, and never return in the child.
@@ -91,13 +94,6 @@ impl Task<'_> {
     fn relay(&self) -> ! {
         // SAFETY: the copy of the parent's end; the number is not used again.
         unsafe { sys::close(self.parents_end) };
-        // Processes of a joined pid namespace can see the child before it executes anything: it
-        // holds the caller's memory and descriptors, so they must not trace it. Before the clone,
-        // so that it is born so.
-        let pid = Namespaces::NEWPID.bits();
-        if self.join.iter().any(|(_, kinds)| kinds & pid != 0) {
-            self.not_dumpable();
-        }
         self.join_all();
         let flags = u64::from(self.flags) | libc::CLONE_PARENT as u64;
         // SAFETY: the child's branch is `prepare_and_go`, which keeps to the calls above.
@@ -116,11 +112,20 @@ impl Task<'_> {
     fn run(&self) -> ! {
         // SAFETY: the copy of the parent's end; the number is not used again.
         unsafe { sys::close(self.parents_end) };
+        self.before_go.set(true);
         self.join_all();
         self.prepare_and_go()
     }
 
     fn join_all(&self) {
+        // Processes of a joined pid namespace can see the child before it executes anything, and
+        // root of a joined user namespace may trace what is in it. The child holds the caller's
+        // memory and descriptors (CVE-2016-9962), so before: what is not dumpable can be traced
+        // only with rights in the caller's user namespace. execve makes it dumpable again.
+        let exposing = (Namespaces::NEWPID | Namespaces::NEWUSER).bits();
+        if self.join.iter().any(|(_, kinds)| kinds & exposing != 0) {
+            self.not_dumpable();
+        }
         for (index, (fd, kinds)) in self.join.iter().enumerate() {
             if let Err(errno) = sys::setns(*fd, *kinds) {
                 let errno = errno.raw_os_error();
@@ -133,6 +138,7 @@ impl Task<'_> {
     }
 
     fn prepare_and_go(&self) -> ! {
+        self.before_go.set(true);
         let arguments = self.prepare();
         let mut fds = [-1; MAX_FDS];
         let passed = self.wait_for_go(&mut fds);
@@ -199,6 +205,7 @@ impl Task<'_> {
     fn wait_for_go<'f>(&self, fds: &'f mut [RawFd]) -> &'f [RawFd] {
         let mut byte = [0; 2];
         let got = self.got(Own::ReceiveGo, sys::receive(self.socket, &mut byte, fds));
+        self.before_go.set(false);
         if got.bytes == 0 {
             sys::exit(PARENT_DIED);
         }
@@ -315,6 +322,11 @@ impl Task<'_> {
     fn give_up(&self, message: Message) -> ! {
         // When nobody listens there is nobody to tell.
         let _ = sys::send(self.socket, &message.encode(), &[]);
+        if self.before_go.get() {
+            // The parent must be able to finish what it does to us: the files in /proc of a process
+            // that has ended belong to root, and the error would be about that.
+            let _ = sys::receive(self.socket, &mut [0; 2], &mut []);
+        }
         sys::exit(FAILED)
     }
 

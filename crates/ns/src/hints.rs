@@ -118,7 +118,8 @@ fn write(path: &str, errno: Errno) -> Option<&'static str> {
              them; without, only its own one, with setgroups denied), or was written before"
         }
         Errno::INVAL => "lines overlap, are too many, or name ids the parent namespace lacks",
-        Errno::ACCESS => "the child is not dumpable any more",
+        Errno::ACCESS => "the child is not dumpable (any more)",
+        Errno::NOENT | Errno::SRCH => "the child has ended",
         _ => return None,
     })
 }

@@ -1,5 +1,6 @@
 //! Start a process in namespaces of its own: what to start, and the clone.
 
+use std::cell::Cell;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
@@ -37,6 +38,13 @@ pub struct Child<'a> {
     ///
     /// A pid namespace takes only children, so entering one, or entering some namespaces and making
     /// others, costs a process in between. It ends before [`spawn`] returns.
+    ///
+    /// A child that enters a pid or user namespace is not dumpable until it executes the program, so
+    /// that nothing in there can trace it. Its files in `/proc` then belong to root: an ordinary
+    /// user cannot combine that with a new user namespace or with time offsets (EACCES).
+    ///
+    /// The same holds for a target: an [`Init`] is not dumpable, so an ordinary user joins a
+    /// container by its workload, or by descriptors opened before GO.
     pub join: Vec<(BorrowedFd<'a>, Namespaces)>,
     /// The directory of the cgroup2 group it is born in.
     pub cgroup: Option<BorrowedFd<'a>>,
@@ -199,6 +207,7 @@ pub fn spawn<'a>(child: &'a Child<'a>) -> Result<Spawned<'a>> {
         cgroup_late,
         socket: theirs.as_raw_fd(),
         parents_end: ours.as_raw_fd(),
+        before_go: Cell::new(false),
     };
     let first = if relay { Namespaces::empty() } else { flags };
     let cgroup = child.cgroup.map(|fd| fd.as_raw_fd());

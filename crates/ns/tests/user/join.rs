@@ -32,8 +32,18 @@ fn a_second_program_joins_a_running_container() {
             "cat /proc/1/comm; grep -c . /proc/net/dev; echo $$ >/dev/null; id -u
             for kind in user pid mnt uts ipc cgroup net; do readlink /proc/self/ns/$kind; done",
         );
+        // Until it executes the program, nothing in there may trace it.
+        let closed =
+            common::Do(
+                1,
+                |_, _: &[std::os::fd::RawFd]| match rustix::process::dumpable_behavior()? {
+                    rustix::process::DumpableBehavior::NotDumpable => Ok(()),
+                    _ => Err(Errno::PERM),
+                },
+            );
         let second = Child {
             join: vec![(target, kinds)],
+            setup: vec![&closed],
             ..Child::new(&program)
         };
         let ended = run(second).expect("it runs");
@@ -220,5 +230,107 @@ fn a_map_of_foreign_ids_is_refused_to_an_ordinary_user() {
                 assert!(error.hint().is_some());
             }
         }
+    });
+}
+
+#[test]
+fn a_helper_that_refuses_is_quoted() {
+    let own = (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    );
+    let maps = ns::IdMaps::own((0, 0), own);
+    let pid = rustix::process::getpid();
+    let write = |uids: &str, gids: &str| {
+        let helpers = ns::Helpers {
+            newuidmap: uids.into(),
+            newgidmap: gids.into(),
+        };
+        ns::write_maps_with(&helpers, pid, &maps)
+    };
+    write("/bin/true", "/bin/true").expect("both are content");
+    let helper = |error| match error {
+        Err(Error::Helper {
+            program,
+            arguments,
+            message,
+        }) => (program, arguments, message),
+        other => panic!("{other:?}"),
+    };
+    // Stands for newuidmap: it complains about a file named like the process.
+    let (program, arguments, message) = helper(write("/bin/ls", "/bin/true"));
+    assert_eq!(program.to_str(), Some("/bin/ls"));
+    assert_eq!(arguments, format!("{} 0 {} 1", pid.as_raw_nonzero(), own.0));
+    assert!(
+        message.contains(&pid.as_raw_nonzero().to_string()),
+        "{message}"
+    );
+    let (program, _, message) = helper(write("/bin/true", "/bin/false"));
+    assert_eq!(program.to_str(), Some("/bin/false"));
+    assert_eq!(message, "exit status: 1");
+}
+
+#[test]
+#[ignore = "needs the package uidmap and lines for the caller in /etc/subuid and /etc/subgid"]
+fn newuidmap_and_newgidmap_give_an_ordinary_user_more_ids() {
+    alone(|| {
+        let (uid, gid) = (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        );
+        let range = |path: &str, own| {
+            let text = std::fs::read_to_string(path).expect(path);
+            let mut ranges = ns::subid::parse(&text).into_iter();
+            let mine = ranges
+                .find(|range| range.belongs_to(None, uid))
+                .expect(path);
+            let (outside, count) = (mine.first, mine.count);
+            vec![
+                ns::IdMap {
+                    inside: 0,
+                    outside: own,
+                    count: 1,
+                },
+                ns::IdMap {
+                    inside: 1,
+                    outside,
+                    count,
+                },
+            ]
+        };
+        let maps = ns::IdMaps {
+            uids: range("/etc/subuid", uid),
+            gids: range("/etc/subgid", gid),
+        };
+        let helpers = ns::Helpers {
+            newuidmap: "/usr/bin/newuidmap".into(),
+            newgidmap: "/usr/bin/newgidmap".into(),
+        };
+        let (read, write) = common::pipe();
+        let stdout = common::first_becomes(1);
+        let program = sh("cat /proc/self/uid_map; id -u; cat /proc/self/setgroups");
+        let namespaces = Namespaces::NEWUSER;
+        let child = Child {
+            namespaces,
+            setup: vec![&stdout],
+            ..Child::new(&program)
+        };
+        let spawned = spawn(&child).expect("a child");
+        ns::write_maps_with(&helpers, spawned.pid(), &maps).expect("they allow it");
+        let running = spawned.go(&[write.as_fd()]).expect("it runs");
+        drop(write);
+        let output = common::read_all(read);
+        let words: Vec<&str> = output.split_whitespace().collect();
+        let numbers = maps
+            .uids
+            .iter()
+            .flat_map(|map| [map.inside, map.outside, map.count]);
+        let expected: Vec<String> = numbers.map(|number| number.to_string()).collect();
+        assert_eq!(words[..6], expected);
+        assert_eq!(words[6..], ["0", "allow"]);
+        assert_eq!(
+            pidfd::wait(running.pidfd.as_fd()),
+            Ok(WaitStatus::Exited(0))
+        );
     });
 }

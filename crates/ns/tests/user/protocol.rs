@@ -80,9 +80,9 @@ fn a_missing_program_and_one_without_the_right_are_told_apart() {
         };
         for (paths, expected, at) in [
             (vec!["/nonexistent/a", "/nonexistent/b"], Errno::NOENT, 0),
-            (vec!["/etc/passwd/x"], Errno::NOTDIR, 0),
+            (vec!["/proc/version/x"], Errno::NOTDIR, 0),
             (
-                vec!["/nonexistent/a", "/etc/passwd", "/nonexistent/b"],
+                vec!["/nonexistent/a", "/proc/version", "/nonexistent/b"],
                 Errno::ACCESS,
                 1,
             ),

@@ -101,7 +101,7 @@ fn a_cgroup_that_cannot_hold_processes_is_named_with_a_hint() {
                 ),
                 "{error:?}"
             );
-            assert!(error.hint().is_some(), "{error}");
+            assert!(error.hint().is_some(), "{error:?}");
             error.errno()
         };
         let parent = Group::new("parent", &[("cgroup.subtree_control", "+memory")]);
