@@ -23,6 +23,8 @@ pub struct Host {
     pub top_level: Vec<rootfs::HostEntry>,
     /// The container's own user database.
     pub users: UserFiles,
+    /// What the root can bear.
+    pub root: RootFacts,
     /// The calling process's resource limits, of those that are to be set.
     pub rlimits: Vec<confine::Rlimit>,
     /// The kernel's Landlock ABI, when the spec has rules.
@@ -60,6 +62,8 @@ pub enum IdSource {
     Range {
         /// First host id.
         first: u32,
+        /// Which of the ranges it is.
+        slot: u32,
     },
     /// The caller's own id, and the ranges /etc/subuid and /etc/subgid grant it, given out by
     /// newuidmap(1) and newgidmap(1).
@@ -152,6 +156,23 @@ pub enum PathKind {
     CharDevice,
     /// A block device.
     BlockDevice,
+}
+
+/// What the directory or the host's tree that becomes the root can bear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootFacts {
+    /// No mount point can be made in it.
+    pub read_only: bool,
+    /// Its file system can be idmapped, as far as is known.
+    pub idmaps: bool,
+    /// Of `etc/hosts`, `etc/hostname` and `etc/resolv.conf` those that are there.
+    pub name_files: Vec<&'static str>,
+}
+
+impl Default for RootFacts {
+    fn default() -> Self {
+        Self { read_only: false, idmaps: true, name_files: Vec::new() }
+    }
 }
 
 /// Texts of the container's own user database, when they had to be read.

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
 use crate::error::Diagnostic;
-use crate::host::{Caller, Host, IdSource, PathFacts, PathKind, UserFiles};
+use crate::host::{Caller, Host, IdSource, PathFacts, PathKind, RootFacts, UserFiles};
 use crate::spec::{At, IdMap, MountSource, Network, Origin, Root, Spec, Upper, User, UserNamespace};
 use crate::state::IdRange;
 
@@ -45,9 +45,15 @@ pub fn observe(
         problems.push(problem);
         UserFiles::default()
     });
+    let root = root_facts(root.as_ref(), &users);
     let host = Host {
+        root,
         ids: id_source(spec, &caller, slot),
-        cgroup: crate::place::observe(&caller, look == Look::Start && !spec.resources.any()),
+        cgroup: {
+            let needed = crate::plan::controllers(&spec.resources);
+            let quick = look == Look::Start && needed.is_empty();
+            crate::place::observe(&caller, needed, quick)
+        },
         paths: paths(spec),
         top_level: match spec.root {
             At { value: Root::Host, origin } if !caller.privileged => top_level(origin)
@@ -125,7 +131,7 @@ fn id_source(spec: &Spec, caller: &Caller, slot: u32) -> IdSource {
         return IdSource::default();
     }
     if caller.privileged {
-        return IdSource::Range { first: IdRange::first(slot) };
+        return IdSource::Range { first: IdRange::first(slot), slot };
     }
     namespace_ids().unwrap_or_else(|| subordinate_ids(caller))
 }
@@ -227,6 +233,35 @@ fn user_files(spec: &Spec, root: Option<&rootfs::Root>) -> Result<UserFiles, Dia
         }
     };
     Ok(UserFiles { passwd: read("etc/passwd")?, group: read("etc/group")?, has_etc })
+}
+
+/// What the root can bear.
+fn root_facts(root: Option<&rootfs::Root>, users: &UserFiles) -> RootFacts {
+    let Some(root) = root else { return RootFacts::default() };
+    let fs = rustix::fs::fstatfs(root).ok();
+    let flags = rustix::fs::fstatvfs(root).map(|fs| fs.f_flag);
+    let here = |path: &str| {
+        users.has_etc && root.open_file(path.as_ref(), OFlags::PATH).is_ok()
+    };
+    RootFacts {
+        read_only: flags.is_ok_and(|flags| flags.contains(rustix::fs::StatVfsMountFlags::RDONLY)),
+        idmaps: fs.is_none_or(|fs| may_be_idmapped(fs.f_type, kernel())),
+        name_files: NAME_FILES.into_iter().filter(|path| here(path)).collect(),
+    }
+}
+
+/// Files of the root that are laid over, relative to it.
+const NAME_FILES: [&str; 3] = ["etc/hosts", "etc/hostname", "etc/resolv.conf"];
+
+/// Whether mounts of this type can be idmapped. The kernel tells only by refusing; of what is not
+/// known here the start finds out.
+fn may_be_idmapped(magic: rustix::fs::FsWord, kernel: (u32, u32)) -> bool {
+    const OVERLAYFS_SUPER_MAGIC: rustix::fs::FsWord = 0x794c_7630;
+    match magic {
+        OVERLAYFS_SUPER_MAGIC | rustix::fs::NFS_SUPER_MAGIC => false,
+        libc::TMPFS_MAGIC => kernel >= (6, 3),
+        _ => true,
+    }
 }
 
 fn paths(spec: &Spec) -> BTreeMap<PathBuf, PathFacts> {

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use cgroup::delegation::{self, Answer};
 use cgroup::{Controller, Controllers, Group, Hierarchy};
 use rustix::fs::statfs;
 
 use crate::host::{Caller, Cgroup, Level, Place};
+
+const INFO: &str = "`ctr info` shows what this machine has";
 
 /// The directory below which all containers' groups lie.
 const PARENT: &str = "ctr";
@@ -15,9 +18,9 @@ const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// Look. Nothing is made.
 ///
-/// `quick`: nobody has asked for a limit, so nobody asks who holds a controller. Then root's
-/// hierarchy is found by two statfs(2) rather than by reading every mount of the host.
-pub(crate) fn observe(caller: &Caller, quick: bool) -> Cgroup {
+/// `needed`: the controllers of the limits that were asked for. `quick`: nobody asks who holds the
+/// others. Then root's hierarchy is found by two statfs(2) rather than by reading every mount.
+pub(crate) fn observe(caller: &Caller, needed: Controllers, quick: bool) -> Cgroup {
     let root = caller.uid == 0 && caller.privileged;
     if quick
         && root
@@ -29,12 +32,23 @@ pub(crate) fn observe(caller: &Caller, quick: bool) -> Cgroup {
         Ok(hierarchy) => hierarchy,
         Err(error) => return unavailable(&error),
     };
-    let top = if root {
-        Ok(hierarchy.mount_point().to_owned())
+    let found = if root {
+        let top = hierarchy.mount_point().to_owned();
+        place(&hierarchy, &top, hierarchy.controllers())
     } else {
-        cgroup::delegation::find(&hierarchy)
+        match delegation::find(&hierarchy, needed) {
+            Ok(Answer::Place(delegated)) => {
+                place(&hierarchy, &delegated.dir, delegated.available)
+            }
+            Ok(Answer::NotNeeded(refusal) | Answer::Refused(refusal)) => {
+                let help = refusal.way_out().into();
+                return Cgroup::Unavailable { because: refusal.to_string(), help };
+            }
+            Ok(_) => return Cgroup::Unavailable { because: "no answer".into(), help: INFO.into() },
+            Err(error) => Err(error),
+        }
     };
-    match top.and_then(|top| place(&hierarchy, &top)) {
+    match found {
         Ok(place) => Cgroup::Place(place),
         Err(error) => unavailable(&error),
     }
@@ -51,14 +65,16 @@ fn usual_place() -> Option<Place> {
 }
 
 fn unavailable(error: &cgroup::Error) -> Cgroup {
-    let help = error.hint().unwrap_or("`ctr info` shows what this machine has");
+    let help = error.hint().unwrap_or(INFO);
     Cgroup::Unavailable { because: crate::cause::chain(error), help: help.into() }
 }
 
-fn place(hierarchy: &Hierarchy, top: &Path) -> Result<Place, cgroup::Error> {
+fn place(
+    hierarchy: &Hierarchy,
+    top: &Path,
+    available: Controllers,
+) -> Result<Place, cgroup::Error> {
     let group = Group::open(top)?;
-    let available =
-        if top == hierarchy.mount_point() { hierarchy.controllers() } else { group.controllers()? };
     let levels = levels(&group, top, available)?;
     let holders = [Controller::Memory, Controller::Cpu, Controller::Cpuset, Controller::Io, Controller::Pids]
         .into_iter()

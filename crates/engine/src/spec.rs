@@ -276,26 +276,6 @@ pub struct Resources {
     pub io_weight: Option<At<u64>>,
 }
 
-impl Resources {
-    /// Whether any limit was asked for.
-    #[must_use]
-    pub fn any(&self) -> bool {
-        self.memory_max.is_some()
-            || self.memory_high.is_some()
-            || self.memory_low.is_some()
-            || self.memory_min.is_some()
-            || self.memory_swap_max.is_some()
-            || self.memory_oom_group.is_some()
-            || self.cpu_max.is_some()
-            || self.cpu_weight.is_some()
-            || self.cpuset_cpus.is_some()
-            || self.cpuset_mems.is_some()
-            || self.pids_max.is_some()
-            || !self.io.is_empty()
-            || self.io_weight.is_some()
-    }
-}
-
 /// A number, or `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {

@@ -124,6 +124,9 @@ impl Made {
                 Some(group) => group.write(write).map_err(Into::into),
                 None => Err(Errno::NOENT.into()),
             },
+            Op::DeviceFilter { allowed, .. } => self.filter_devices(allowed),
+            // Held already: planning needs to know the range.
+            Op::ClaimIds { .. } => Ok(()),
             Op::CloneMount { path, recursive, .. } => {
                 rootfs::clone_mount(path, *recursive).map(|mount| self.mounts.push(mount)).map_err(Into::into)
             }
@@ -167,6 +170,12 @@ impl Made {
         let (Some(parent), Some(name)) = (parent, name) else { return Err(Errno::INVAL.into()) };
         let parent = directory(parent)?;
         self.group = Some(cgroup::Group::create(parent.as_fd(), name)?);
+        Ok(())
+    }
+
+    fn filter_devices(&self, allowed: &[cgroup::device::DeviceRule]) -> Result<(), Cause> {
+        let group = self.group.as_ref().ok_or(Errno::NOENT)?;
+        cgroup::device::Program::allow_list(allowed)?.attach(group.dir())?;
         Ok(())
     }
 

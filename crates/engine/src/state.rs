@@ -265,7 +265,7 @@ impl Store {
     /// # Errors
     /// The first failing call; the others were tried all the same.
     pub fn sweep(&self, mut recover: impl FnMut(&Record)) -> StateResult<()> {
-        let mut first = Ok(());
+        let mut first = self.sweep_ids();
         for name in entries(&self.dir).map_err(self.call("getdents64", ""))? {
             let Some(name) = name.to_str() else { continue };
             if name == "ids" || half_made_by_a_living_process(name) {
@@ -284,6 +284,24 @@ impl Store {
             first = first.and(swept);
         }
         first
+    }
+}
+
+impl Store {
+    /// Unlink the claims of dead containers.
+    fn sweep_ids(&self) -> StateResult<()> {
+        let dir = match self.open_dir("ids") {
+            Err(StateError::Call { errno: Errno::NOENT, .. }) => return Ok(()),
+            other => other?,
+        };
+        for name in entries(&dir).map_err(self.call("getdents64", "ids"))? {
+            let Some(slot) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+            // Ours only while we hold it: unlinked under the lock, as its owner would have.
+            if let Some(_file) = lock_slot(&dir, slot).map_err(self.call("flock", "ids"))? {
+                unlink(&dir, &name, AtFlags::empty()).map_err(self.call("unlinkat", "ids"))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -77,7 +77,7 @@ fn explicit(
 
 fn automatic(spec: &Spec, host: &Host, user: &Credentials) -> Ids {
     match &host.ids {
-        IdSource::Range { first } => {
+        IdSource::Range { first, .. } => {
             let map = vec![IdMap { inside: 0, outside: *first, count: IDS_PER_CONTAINER }];
             Ids { uids: map.clone(), gids: map, writer: Writer::Direct }
         }

@@ -2,18 +2,31 @@
 
 use std::path::PathBuf;
 
+use cgroup::device::{Access, DeviceRule, DeviceType};
 use cgroup::{
-    BlockDevice, Bytes, Controllers, CpuList, CpuMax, IoMax, Limit, Limits, Micros, Write, enabling,
+    BlockDevice, Bytes, Controller, Controllers, CpuList, CpuMax, IoMax, Limit, Limits, Micros, Write, enabling,
 };
 
 use crate::error::Diagnostic;
 use crate::host::{Cgroup, Host, PathKind, Place};
 use crate::plan::{Note, Op};
-use crate::spec::{self, At, Origin, Resources, Spec};
+use crate::spec::{self, At, Origin, Resources, Spec, UserNamespace};
 
 /// Processes and threads nobody has to ask for: a fork bomb ends here, and the exit report says
 /// which key to raise.
 const DEFAULT_PIDS: u64 = 4096;
+
+/// null, zero, full, random, urandom, tty, ptmx, and every pseudo-terminal: character devices.
+const USUAL_DEVICES: [(u32, Option<u32>); 8] = [
+    (1, Some(3)),
+    (1, Some(5)),
+    (1, Some(7)),
+    (1, Some(8)),
+    (1, Some(9)),
+    (5, Some(0)),
+    (5, Some(2)),
+    (136, None),
+];
 
 /// The container's group and the operations that make it.
 #[derive(Default)]
@@ -64,11 +77,33 @@ pub(super) fn resolve(
             ))),
         }
     }
-    Ok(Group { unmet, ..make(spec, place, writes) })
+    Ok(Group { unmet, ..make(spec, host, place, writes) })
+}
+
+/// The controllers of the limits that are asked for.
+#[must_use]
+pub fn controllers(resources: &Resources) -> Controllers {
+    let r = resources;
+    let memory = [&r.memory_max, &r.memory_high, &r.memory_low, &r.memory_min, &r.memory_swap_max]
+        .iter()
+        .any(|limit| limit.is_some());
+    let mut needed = Controllers::default();
+    for (asked, controller) in [
+        (memory || r.memory_oom_group.is_some(), Controller::Memory),
+        (r.cpu_max.is_some() || r.cpu_weight.is_some(), Controller::Cpu),
+        (r.cpuset_cpus.is_some() || r.cpuset_mems.is_some(), Controller::Cpuset),
+        (!r.io.is_empty() || r.io_weight.is_some(), Controller::Io),
+        (r.pids_max.is_some(), Controller::Pids),
+    ] {
+        if asked {
+            needed.insert(controller);
+        }
+    }
+    needed
 }
 
 /// The controller a write needs and the place does not have, and who has it.
-fn missing(write: &Write, place: &Place) -> Option<(cgroup::Controller, String)> {
+fn missing(write: &Write, place: &Place) -> Option<(Controller, String)> {
     let controller = write.controller?;
     if place.available.contains(controller) {
         return None;
@@ -77,7 +112,7 @@ fn missing(write: &Write, place: &Place) -> Option<(cgroup::Controller, String)>
     Some((controller, holder.map_or_else(String::new, |(_, by)| by.clone())))
 }
 
-fn make(spec: &Spec, place: &Place, writes: Vec<At<Write>>) -> Group {
+fn make(spec: &Spec, host: &Host, place: &Place, writes: Vec<At<Write>>) -> Group {
     let mut needed = Controllers::default();
     for controller in writes.iter().filter_map(|write| write.value.controller) {
         needed.insert(controller);
@@ -98,7 +133,35 @@ fn make(spec: &Spec, place: &Place, writes: Vec<At<Write>>) -> Group {
     ops.extend(writes.into_iter().map(|write| {
         write.map(|write| Op::WriteLimit { dir: dir.clone(), write })
     }));
+    // In a user namespace of its own no node can be made, and what is bound is the user's choice.
+    if spec.namespaces.user.value == UserNamespace::Host {
+        let allowed = devices(spec, host);
+        let origin = spec.namespaces.user.origin;
+        ops.push(At { value: Op::DeviceFilter { dir: dir.clone(), allowed }, origin });
+    }
     Group { ops, dir: Some(dir), unmet: Vec::new() }
+}
+
+/// What may be opened: what /dev has, terminals, and what was asked for.
+fn devices(spec: &Spec, host: &Host) -> Vec<DeviceRule> {
+    let access = Access { read: true, write: true, mknod: false };
+    let rule = |device_type, major, minor| DeviceRule {
+        device_type: Some(device_type),
+        major: Some(major),
+        minor,
+        access,
+    };
+    let usual = USUAL_DEVICES.map(|(major, minor)| rule(DeviceType::Char, major, minor));
+    let asked = spec.devices.iter().filter_map(|device| {
+        let facts = host.path(&device.value)?;
+        let (major, minor) = facts.device?;
+        let device_type = match facts.kind {
+            PathKind::BlockDevice => DeviceType::Block,
+            _ => DeviceType::Char,
+        };
+        Some(rule(device_type, major, Some(minor)))
+    });
+    usual.into_iter().chain(asked).collect()
 }
 
 /// What is set although nobody asked.

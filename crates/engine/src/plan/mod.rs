@@ -11,6 +11,7 @@ mod security;
 mod tree;
 
 pub use ids::{Ids, Writer};
+pub use limits::controllers;
 pub use op::{By, Op};
 pub use program::{Exec, path as search_path};
 pub use security::DEFAULT_RLIMITS;
@@ -22,7 +23,7 @@ use confine::Confinement;
 use ns::Namespaces;
 
 use crate::error::Diagnostic;
-use crate::host::{Cgroup, Host};
+use crate::host::{Cgroup, Host, IdSource};
 use crate::spec::{At, Network, Origin, Spec};
 use crate::steps::{Phase, Uts};
 use crate::users::{self, Credentials};
@@ -145,12 +146,14 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
         return Err(problems);
     };
     notes.extend(security.notes);
+    notes.extend(tree.notes);
     if ids.as_ref().is_some_and(|ids| ids.value.writer == Writer::DirectOwnId) {
         notes.push(own_id_note(host));
     }
 
     let publish = Op::PublishState { dir: host.state_root.join(&spec.name.value) };
-    let mut before = vec![At { value: publish, origin: spec.name.origin }];
+    let mut before: Vec<At<Op>> = ids.iter().filter_map(|ids| claim(ids, host)).collect();
+    before.push(At { value: publish, origin: spec.name.origin });
     before.extend(group.ops);
     before.extend(tree.before.iter().cloned());
     let mut between: Vec<At<Op>> = ids.iter().map(|ids| ids.clone().map(Op::WriteIds)).collect();
@@ -185,6 +188,15 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
     })
 }
 
+/// The claim of the ids, where they are a range of this machine.
+fn claim(ids: &At<Ids>, host: &Host) -> Option<At<Op>> {
+    let (IdSource::Range { first, slot }, [map]) = (&host.ids, &ids.value.uids[..]) else {
+        return None;
+    };
+    let claim = Op::ClaimIds { dir: host.state_root.join("ids"), slot: *slot };
+    (map.outside == *first).then_some(At { value: claim, origin: ids.origin })
+}
+
 fn namespaces(user: bool, net: bool) -> Namespaces {
     let mut namespaces = Namespaces::NEWPID
         | Namespaces::NEWNS
@@ -198,7 +210,7 @@ fn namespaces(user: bool, net: bool) -> Namespaces {
 
 fn own_id_note(host: &Host) -> Note {
     let because = match &host.ids {
-        crate::host::IdSource::Own { because } => because.as_str(),
+        IdSource::Own { because } => because.as_str(),
         _ => "its map says so",
     };
     Note::new(format!("the container has one id, this user's own ({because}); programs that change users fail"))
@@ -244,6 +256,11 @@ impl Plan {
         let mut list = Vec::new();
         self.supervisor(&self.before, &mut list);
         list.push(self.clone_operation());
+        let own = |call: &str| operation(Who::Init, SESSION, call.into(), Origin::Default);
+        list.push(own("setsid()"));
+        if self.cgroup.is_some() {
+            list.push(own("unshare(CLONE_NEWCGROUP)"));
+        }
         for phase in self.early() {
             self.child(Who::Init, &phase, &mut list);
         }
@@ -254,12 +271,12 @@ impl Plan {
         if let Some(init) = &self.init {
             list.push(operation(Who::Init, "the program's process; this one stays as the init", FORK.into(), Origin::Default));
             self.child(Who::Init, &Phase::Confine(init), &mut list);
+            list.push(operation(Who::Program, CONFINE, "setsid()".into(), Origin::Default));
         }
         let who = if self.init.is_some() { Who::Program } else { Who::Init };
         if self.tty.value {
             list.push(operation(who, "a terminal of its own", TTY.into(), self.tty.origin));
         }
-        list.push(operation(who, CONFINE, "setsid()".into(), Origin::Default));
         self.child(who, &Phase::Confine(&self.confinement), &mut list);
         list.push(self.exec_operation(who, 0));
         list
@@ -299,8 +316,11 @@ impl Plan {
 
     /// The clone.
     pub(crate) fn clone_operation(&self) -> Operation {
+        // The kernel would take the supervisor's cgroup for the root of a cgroup namespace made here.
+        let mut now = self.namespaces;
+        now.set(Namespaces::NEWCGROUP, self.cgroup.is_none());
         let mut flags: Vec<String> =
-            self.namespaces.iter_names().map(|(name, _)| format!("CLONE_{name}")).collect();
+            now.iter_names().map(|(name, _)| format!("CLONE_{name}")).collect();
         flags.push("CLONE_PIDFD".into());
         let cgroup = match &self.cgroup {
             Some(dir) => {
@@ -362,6 +382,7 @@ impl Plan {
 const FORK: &str = "clone3({flags=CLONE_PIDFD, exit_signal=SIGCHLD})";
 const TTY: &str = "ioctl(<container's /dev/ptmx>, TIOCGPTPEER), its master to ctr with READY";
 
+const SESSION: &str = "out of the caller's terminal; its own view of cgroups";
 const CONFINE: &str = "what the program may do";
 
 fn operation(who: Who, purpose: &'static str, call: String, origin: Origin) -> Operation {

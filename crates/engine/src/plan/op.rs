@@ -8,6 +8,13 @@ use crate::spec::IdMap;
 /// One thing the supervisor does to start a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
+    /// Claim the range of host ids.
+    ClaimIds {
+        /// The directory of the locked files.
+        dir: PathBuf,
+        /// Which range.
+        slot: u32,
+    },
     /// Publish the state directory of the container.
     PublishState {
         /// Where.
@@ -36,6 +43,13 @@ pub enum Op {
         dir: PathBuf,
         /// File and value.
         write: cgroup::Write,
+    },
+    /// Let only some devices be opened.
+    DeviceFilter {
+        /// The container's cgroup.
+        dir: PathBuf,
+        /// Which.
+        allowed: Vec<cgroup::device::DeviceRule>,
     },
     /// Clone a mount of the host, detached; its descriptor is passed to the child at `slot`.
     CloneMount {
@@ -92,11 +106,25 @@ impl Op {
     pub fn calls(&self) -> Vec<String> {
         match self {
             Self::PublishState { dir } => publish_state(dir),
-            Self::MakeParentGroup { dir } => vec![format!("mkdir({dir:?}, 0755) or EEXIST")],
-            Self::MakeGroup { dir } => vec![format!("mkdir({dir:?}, 0755)")],
+            Self::MakeParentGroup { dir } => vec![format!("{} or EEXIST", make_group(dir))],
+            Self::MakeGroup { dir } => vec![make_group(dir)],
             Self::EnableControllers { dir, write: w } | Self::WriteLimit { dir, write: w } => {
                 vec![write(&dir.join(w.file), &w.value)]
             }
+            Self::DeviceFilter { dir, allowed } => {
+                let rules: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+                vec![
+                    format!(
+                        "bpf(BPF_PROG_LOAD, {{prog_type=BPF_PROG_TYPE_CGROUP_DEVICE, /* allow {} */}})",
+                        rules.join(", ")
+                    ),
+                    format!("bpf(BPF_PROG_ATTACH, {{target_fd=<{}>, BPF_CGROUP_DEVICE}})", dir.display()),
+                ]
+            }
+            Self::ClaimIds { dir, slot } => vec![format!(
+                "openat(<{}>, \"{slot}\", O_RDWR|O_CREAT|O_NOFOLLOW|O_CLOEXEC, 0600)",
+                dir.display()
+            )],
             Self::CloneMount { path, recursive, .. } => {
                 let recursive = if *recursive { "|AT_RECURSIVE" } else { "" };
                 vec![format!("open_tree(AT_FDCWD, {path:?}, OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC{recursive})")]
@@ -129,11 +157,14 @@ impl Op {
     #[must_use]
     pub fn purpose(&self) -> &'static str {
         match self {
+            Self::ClaimIds { .. } => "ids that no other container has",
             Self::PublishState { .. } => "a record of what could outlive a crash, and its lock",
             Self::MakeParentGroup { .. } | Self::EnableControllers { .. } => {
                 "once a boot: a place for the cgroups of all containers"
             }
-            Self::MakeGroup { .. } | Self::WriteLimit { .. } => "the cgroup and its limits",
+            Self::MakeGroup { .. } | Self::WriteLimit { .. } | Self::DeviceFilter { .. } => {
+                "the cgroup and its limits"
+            }
             Self::CloneMount { .. } => "what the container is to see, as detached mounts",
             Self::HoldUserNamespace { .. } => "a user namespace to map owners with",
             Self::WriteIds(_) => "which ids it has on the host",
@@ -147,6 +178,7 @@ impl Op {
     #[must_use]
     pub fn undo(&self) -> Option<String> {
         match self {
+            Self::ClaimIds { dir, slot } => Some(format!("unlinkat(<{}>, \"{slot}\", 0)", dir.display())),
             Self::PublishState { dir } => Some(format!("unlink and rmdir({dir:?})")),
             Self::MakeGroup { dir } => Some(format!("rmdir({dir:?})")),
             Self::CloneMount { .. } => Some("close: a detached mount dies with its descriptor".into()),
@@ -165,6 +197,12 @@ fn publish_state(dir: &Path) -> Vec<String> {
         format!("write(<{run}/.new.PID.{name}/state.json>, …)"),
         format!("renameat2(<{run}>, \".new.PID.{name}\", <{run}>, {name:?}, RENAME_NOREPLACE)"),
     ]
+}
+
+fn make_group(dir: &Path) -> String {
+    let parent = dir.parent().unwrap_or(dir).display();
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    format!("mkdirat(<{parent}>, {name:?}, 0755)")
 }
 
 fn write(path: &Path, value: &str) -> String {

@@ -66,7 +66,7 @@ fn root_host() -> Host {
     };
     Host {
         caller: Caller { uid: 0, gid: 0, privileged: true, may_raise_rlimits: true },
-        ids: IdSource::Range { first: 0x7000_0000 },
+        ids: IdSource::Range { first: 0x7000_0000, slot: 0 },
         cgroup: Cgroup::Place(Place {
             mount_point: "/sys/fs/cgroup".into(),
             levels: vec![level("/sys/fs/cgroup", true), level("/sys/fs/cgroup/ctr", true)],
@@ -82,6 +82,7 @@ fn root_host() -> Host {
         last_capability: confine::Capability::LAST,
         lsms: Default::default(),
         resolv_conf: None,
+        root: Default::default(),
         state_root: "/run/ctr".into(),
     }
 }
@@ -109,8 +110,8 @@ fn place_of(plan: &Plan, start: &str) -> usize {
 #[test]
 fn what_could_outlive_a_crash_is_made_after_the_record_that_names_it() {
     let plan = plan(&spec(), &root_host()).expect("a plan");
-    assert!(place_of(&plan, "renameat2") < place_of(&plan, "mkdir(\"/sys/fs/cgroup/ctr/web\""));
-    assert!(place_of(&plan, "mkdir(\"/sys/fs/cgroup/ctr/web\"") < place_of(&plan, "clone3"));
+    assert!(place_of(&plan, "renameat2") < place_of(&plan, "mkdirat(</sys/fs/cgroup/ctr>, \"web\""));
+    assert!(place_of(&plan, "mkdirat(</sys/fs/cgroup/ctr>, \"web\"") < place_of(&plan, "clone3"));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use rootfs::{
 use crate::error::Diagnostic;
 use crate::host::{Host, PathFacts};
 use crate::plan::ids::{self, Ids, Writer};
-use crate::plan::{By, Op};
+use crate::plan::{By, Note, Op};
 use crate::spec::{self, At, IdMap, Mount, MountSource, Network, Origin, Owner, Root, Spec};
 use crate::users::Credentials;
 
@@ -170,6 +170,7 @@ pub(super) struct Resolved {
     pub(super) between: Vec<At<Op>>,
     /// Mounts sent to the child.
     pub(super) passed: usize,
+    pub(super) notes: Vec<Note>,
 }
 
 /// What `rootfs = "host"` hides besides, for [`observe`](crate::observe::observe) to look whether it is there.
@@ -204,6 +205,7 @@ struct Building<'a> {
     ids: Option<&'a Ids>,
     builder: TreeBuilder,
     parts: Vec<Part>,
+    notes: Vec<Note>,
     problems: Vec<Diagnostic>,
     before: Vec<At<Op>>,
     between: Vec<At<Op>>,
@@ -225,6 +227,7 @@ impl<'a> Building<'a> {
             ids,
             builder: TreeBuilder::new(Propagation::Private),
             parts: Vec::new(),
+            notes: Vec::new(),
             problems: Vec::new(),
             before: Vec::new(),
             between: Vec::new(),
@@ -299,7 +302,7 @@ impl<'a> Building<'a> {
     }
 
     fn overlay(&mut self, lowers: &[&Path], upper: &spec::Upper, origin: Origin) {
-        let map = self.own_map();
+        let map = self.own_map().filter(|_| self.maps_host_root(origin));
         let lowers = lowers.iter().map(|path| self.source(path, false, map, origin)).collect();
         let upper = match upper {
             spec::Upper::Ephemeral => Upper::Ephemeral,
@@ -309,6 +312,16 @@ impl<'a> Building<'a> {
         };
         let overlay = Overlay { lowers, upper, userxattr: self.ids.is_some() };
         self.add(origin, "the root: an overlay", |tree| tree.root_overlay(&overlay));
+    }
+
+    /// Whether the lower layer of `rootfs = "host"` can be mapped. If not, root's files look as if
+    /// owned by nobody: what everyone may read and execute is there, nothing of it can be changed.
+    fn maps_host_root(&mut self, origin: Origin) -> bool {
+        let maps = self.spec.root.value != Root::Host || self.host.root.idmaps;
+        if !maps {
+            self.notes.push(Note::at(origin, "the file system of / cannot be idmapped: its files look as if owned by nobody, and only what everyone may read can be read"));
+        }
+        maps
     }
 
     fn hide_host(&mut self, origin: Origin) {
@@ -436,14 +449,30 @@ impl<'a> Building<'a> {
             let hosts = format!(
                 "127.0.0.1\tlocalhost {name}\n::1\tlocalhost ip6-localhost ip6-loopback {name}\n"
             );
-            self.add(*origin, "names", |tree| tree.file(Path::new("/etc/hosts"), hosts.as_bytes()));
+            self.file("etc/hosts", hosts.as_bytes(), *origin);
         }
-        let hostname = format!("{name}\n");
-        self.add(*origin, "names", |tree| tree.file(Path::new("/etc/hostname"), hostname.as_bytes()));
+        self.file("etc/hostname", format!("{name}\n").as_bytes(), *origin);
         if let Some(text) = &self.host.resolv_conf {
-            let origin = self.spec.namespaces.net.origin;
-            self.add(origin, "names", |tree| tree.file(Path::new("/etc/resolv.conf"), text));
+            self.file("etc/resolv.conf", text, self.spec.namespaces.net.origin);
         }
+    }
+
+    /// A file of ours over one of the root's. Nobody asked for it: where its place is missing and
+    /// cannot be made, it is left out.
+    fn file(&mut self, path: &str, bytes: &[u8], origin: Origin) {
+        // An overlay of ours takes writes, whatever lies below it.
+        let by_parts = self.spec.root.value == Root::Host && !self.host.caller.privileged;
+        let fixed = match self.spec.root.value {
+            Root::Directory(_) => self.host.root.read_only,
+            Root::Host => by_parts,
+            Root::Overlay { .. } => false,
+        };
+        if fixed && !self.host.root.name_files.iter().any(|there| *there == path) {
+            let text = format!("no /{path} of its own: the root has none, and it cannot be made there");
+            return self.notes.push(Note::at(origin, text));
+        }
+        let at = Path::new("/").join(path);
+        self.add(origin, "names", |tree| tree.file(&at, bytes));
     }
 
     fn covers(&mut self) {
@@ -482,7 +511,8 @@ impl<'a> Building<'a> {
         });
         let tree = Tree { steps: self.builder.build(), parts: self.parts };
         let before = hold.chain(self.before).collect();
-        Ok(Resolved { tree, before, between: self.between, passed: self.passed })
+        let (between, passed, notes) = (self.between, self.passed, self.notes);
+        Ok(Resolved { tree, before, between, passed, notes })
     }
 }
 
