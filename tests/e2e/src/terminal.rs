@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -39,9 +41,12 @@ impl Terminal {
             .into_string()
             .expect("a path");
         case.give(name.as_ref());
+        // O_NOCTTY: or it would become the terminal of this process, when that leads its session, and its
+        // hang-up would end the test.
         let slave = File::options()
             .read(true)
             .write(true)
+            .custom_flags(OFlags::NOCTTY.bits().cast_signed())
             .open(&name)
             .expect("open the terminal");
         resize(&master, size);
