@@ -50,7 +50,7 @@ fn clone(namespaces: Namespaces, into_cgroup: bool, errno: Errno) -> Option<&'st
             "cgroup.procs of the cgroup, or of the one it shares with the caller, may not be \
              written by this user"
         }
-        Errno::NODEV if into_cgroup => "the cgroup has been removed",
+        Errno::NOENT | Errno::NODEV if into_cgroup => "the cgroup has been removed",
         Errno::AGAIN => "a limit on processes is reached: pids.max of a cgroup, or RLIMIT_NPROC",
         Errno::INVAL => "the kernel lacks one of these namespaces, or flags contradict each other",
         _ => return None,

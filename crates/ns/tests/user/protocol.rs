@@ -76,7 +76,7 @@ fn a_missing_program_and_one_without_the_right_are_told_apart() {
             let paths = paths
                 .iter()
                 .map(|path| std::ffi::CString::new(*path).expect("no NUL"));
-            Program::new(paths.collect(), vec![c"x".into()], vec![])
+            Program::new(paths.collect(), vec![c"true".into()], vec![])
         };
         for (paths, expected, at) in [
             (vec!["/nonexistent/a", "/nonexistent/b"], Errno::NOENT, 0),
