@@ -1,7 +1,7 @@
 //! Programs and libraries that come from the distribution.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -20,7 +20,7 @@ fn program(name: &str) -> bool {
     cmd::which(name).is_some()
 }
 
-/// For the VM and the fixtures.
+/// For the test binaries, the VM and the fixtures.
 const FOR_TESTS: &[Need] = &[
     Need {
         package: "qemu-system-x86",
@@ -41,6 +41,10 @@ const FOR_TESTS: &[Need] = &[
     Need {
         package: "debootstrap",
         is_there: || program("debootstrap"),
+    },
+    Need {
+        package: "libseccomp-dev",
+        is_there: has_static_libseccomp,
     },
     Need {
         package: "strace",
@@ -120,6 +124,21 @@ fn has_package_lists() -> Result<bool> {
 /// The package `busybox` brings one that needs the host's libraries.
 fn has_static_busybox() -> bool {
     cmd::which("busybox").is_some_and(|path| is_static(&path))
+}
+
+/// The oracle of the seccomp compiler's tests; all our programs are linked statically.
+fn has_static_libseccomp() -> bool {
+    // Debian keeps libraries one level down, by architecture.
+    let below = fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    ["/usr/lib", "/usr/lib64", "/usr/local/lib"]
+        .into_iter()
+        .map(PathBuf::from)
+        .chain(below)
+        .any(|directory| directory.join("libseccomp.a").is_file())
 }
 
 /// Whether an executable asks for no dynamic linker.
