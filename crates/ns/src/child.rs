@@ -26,9 +26,8 @@ use rustix::process::{
 };
 
 use crate::flags::Namespaces;
-use crate::message::Message;
+use crate::message::{GO, Message};
 use crate::own::Own;
-use crate::running::child_protocol::GO;
 use crate::spawn::Child;
 use crate::steps::Steps;
 use crate::sys::{self, Cloned, MAX_FDS};

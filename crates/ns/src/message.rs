@@ -3,6 +3,9 @@
 //! `"ctr"`, a phase (u8), a step (u32), an errno (i32), in the machine's own byte order. The words
 //! for all of them are the parent's. Phases from [`MAX_PHASES`] up are the protocol's own.
 
+/// The one byte that the parent sends: go on.
+pub(crate) const GO: u8 = 1;
+
 /// Bytes of a message.
 pub(crate) const SIZE: usize = 12;
 

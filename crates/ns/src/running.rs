@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::error::{Error, Result};
-use crate::message::{Message, SIZE};
+use crate::message::{GO, Message, SIZE};
 use crate::own;
 use crate::pidfd;
 use crate::spawn::Child;
@@ -98,7 +98,7 @@ impl Control {
             });
         }
         let fds: Vec<RawFd> = passed.iter().map(AsRawFd::as_raw_fd).collect();
-        match sys::send(self.0.as_raw_fd(), &[child_protocol::GO], &fds) {
+        match sys::send(self.0.as_raw_fd(), &[GO], &fds) {
             // The child is gone. Why, it has said before, or its wait status will.
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(errno) => Err(Error::Parent {
@@ -107,11 +107,6 @@ impl Control {
             }),
         }
     }
-}
-
-pub(crate) mod child_protocol {
-    /// The byte that lets the child go on.
-    pub(crate) const GO: u8 = 1;
 }
 
 /// A child that waits for GO. Dropped, it is killed and reaped.

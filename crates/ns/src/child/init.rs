@@ -2,6 +2,7 @@
 
 use std::os::fd::{IntoRawFd, RawFd};
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::setsid;
@@ -13,7 +14,6 @@ use crate::spawn::Init;
 use crate::stat;
 use crate::status::WaitStatus;
 use crate::sys::{self, Cloned};
-use rustix::fs::OFlags;
 
 /// Who: PID 1, all set up. It clones the workload and becomes its init.
 pub(super) fn start(
