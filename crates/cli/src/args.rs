@@ -75,7 +75,12 @@ fn common(args: &[OsString]) -> Option<Cli> {
         return None;
     }
     Some(Cli {
-        global: Global { root: None, verbose: 0, quiet: false, log_format: None },
+        global: Global {
+            root: None,
+            verbose: 0,
+            quiet: false,
+            log_format: None,
+        },
         command: Command::run_of(manifest.into()),
     })
 }
@@ -108,7 +113,14 @@ mod tests {
 
     #[test]
     fn every_other_form_is_the_parsers() {
-        for line in ["ctr run -v", "ctr run --help", "ctr run", "ctr check a", "ctr run a b", "ctr run "] {
+        for line in [
+            "ctr run -v",
+            "ctr run --help",
+            "ctr run",
+            "ctr check a",
+            "ctr run a b",
+            "ctr run ",
+        ] {
             assert!(common(&words(line)).is_none(), "{line:?}");
         }
     }

@@ -17,7 +17,7 @@ pub(crate) struct Cause {
 
 impl Cause {
     /// The failure of `op`.
-    pub(crate) fn failed(self, op: &Op, origin: Origin) -> Failure {
+    pub(crate) fn failed(self, op: &Op, origin: Origin) -> Box<Failure> {
         let call = op.calls().into_iter().last().unwrap_or_default();
         self.failed_operation(Operation {
             who: Who::Supervisor,
@@ -29,9 +29,20 @@ impl Cause {
     }
 
     /// The failure of `operation`.
-    pub(crate) fn failed_operation(self, operation: Operation) -> Failure {
-        let Self { errno, detail, hint } = self;
-        Failure { operation, place: None, detail, errno, hint, left: Vec::new() }
+    pub(crate) fn failed_operation(self, operation: Operation) -> Box<Failure> {
+        let Self {
+            errno,
+            detail,
+            hint,
+        } = self;
+        Box::new(Failure {
+            operation,
+            place: None,
+            detail,
+            errno,
+            hint,
+            left: Vec::new(),
+        })
     }
 }
 
@@ -47,7 +58,11 @@ impl std::fmt::Display for Cause {
 
 impl From<Errno> for Cause {
     fn from(errno: Errno) -> Self {
-        Self { errno: Some(errno), detail: None, hint: None }
+        Self {
+            errno: Some(errno),
+            detail: None,
+            hint: None,
+        }
     }
 }
 
@@ -74,4 +89,10 @@ macro_rules! from_crate {
     )*};
 }
 
-from_crate!(cgroup::Error, rootfs::Error, confine::Error, ns::Error, StateError);
+from_crate!(
+    cgroup::Error,
+    rootfs::Error,
+    confine::Error,
+    ns::Error,
+    StateError
+);

@@ -33,12 +33,22 @@ pub enum Fault {
 impl Diagnostic {
     /// The input is wrong.
     pub fn input(origin: Origin, message: impl Into<String>) -> Self {
-        Self { origin, message: message.into(), help: None, fault: Fault::Input }
+        Self {
+            origin,
+            message: message.into(),
+            help: None,
+            fault: Fault::Input,
+        }
     }
 
     /// The host cannot.
     pub fn host(origin: Origin, message: impl Into<String>) -> Self {
-        Self { origin, message: message.into(), help: None, fault: Fault::Host }
+        Self {
+            origin,
+            message: message.into(),
+            help: None,
+            fault: Fault::Host,
+        }
     }
 
     /// With a way out.
@@ -110,13 +120,16 @@ impl StateError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotPrivate { path, .. } => {
-                Some(format!("remove {}, or name another place with --root", path.display()))
-            }
-            Self::Running { .. } => {
-                Some("stop it, or give this one another `name`".into())
-            }
-            Self::Call { errno: Errno::ACCESS | Errno::ROFS, path, .. } => Some(format!(
+            Self::NotPrivate { path, .. } => Some(format!(
+                "remove {}, or name another place with --root",
+                path.display()
+            )),
+            Self::Running { .. } => Some("stop it, or give this one another `name`".into()),
+            Self::Call {
+                errno: Errno::ACCESS | Errno::ROFS,
+                path,
+                ..
+            } => Some(format!(
                 "{} must be writable; --root names another place",
                 path.display()
             )),

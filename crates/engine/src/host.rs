@@ -89,7 +89,9 @@ pub enum IdSource {
 
 impl Default for IdSource {
     fn default() -> Self {
-        Self::Own { because: String::new() }
+        Self::Own {
+            because: String::new(),
+        }
     }
 }
 
@@ -171,7 +173,11 @@ pub struct RootFacts {
 
 impl Default for RootFacts {
     fn default() -> Self {
-        Self { read_only: false, idmaps: true, name_files: Vec::new() }
+        Self {
+            read_only: false,
+            idmaps: true,
+            name_files: Vec::new(),
+        }
     }
 }
 

@@ -10,7 +10,9 @@ use rustix::thread::CapabilitySet;
 
 use crate::error::Diagnostic;
 use crate::host::{Caller, Host, IdSource, PathFacts, PathKind, RootFacts, UserFiles};
-use crate::spec::{At, IdMap, MountSource, Network, Origin, Root, Spec, Upper, User, UserNamespace};
+use crate::spec::{
+    At, IdMap, MountSource, Network, Origin, Root, Spec, Upper, User, UserNamespace,
+};
 use crate::state::IdRange;
 
 /// Largest user database read from a container's root.
@@ -56,11 +58,13 @@ pub fn observe(
         },
         paths: paths(spec),
         top_level: match spec.root {
-            At { value: Root::Host, origin } if !caller.privileged => top_level(origin)
-                .unwrap_or_else(|problem| {
-                    problems.push(problem);
-                    Vec::new()
-                }),
+            At {
+                value: Root::Host,
+                origin,
+            } if !caller.privileged => top_level(origin).unwrap_or_else(|problem| {
+                problems.push(problem);
+                Vec::new()
+            }),
             _ => Vec::new(),
         },
         users,
@@ -81,16 +85,28 @@ pub fn observe(
         state_root: state_root.into(),
         caller,
     };
-    if problems.is_empty() { Ok(host) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(host)
+    } else {
+        Err(problems)
+    }
 }
 
 /// Who is asking.
 #[must_use]
 pub fn caller() -> Caller {
-    let effective = rustix::thread::capabilities(None)
-        .map_or(CapabilitySet::empty(), |sets| sets.effective);
-    let initial = own_map("/proc/self/uid_map")
-        .is_some_and(|maps| matches!(maps[..], [IdMap { inside: 0, outside: 0, count: u32::MAX }]));
+    let effective =
+        rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    let initial = own_map("/proc/self/uid_map").is_some_and(|maps| {
+        matches!(
+            maps[..],
+            [IdMap {
+                inside: 0,
+                outside: 0,
+                count: u32::MAX
+            }]
+        )
+    });
     Caller {
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
@@ -102,8 +118,13 @@ pub fn caller() -> Caller {
 /// Major and minor version, as uname(2) gives them.
 #[must_use]
 pub fn kernel() -> (u32, u32) {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|n| n.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
@@ -117,9 +138,11 @@ fn parse_map(text: &str) -> Option<Vec<IdMap>> {
         .map(|line| {
             let mut fields = line.split_ascii_whitespace().map(str::parse::<u32>);
             match (fields.next(), fields.next(), fields.next(), fields.next()) {
-                (Some(Ok(inside)), Some(Ok(outside)), Some(Ok(count)), None) => {
-                    Some(IdMap { inside, outside, count })
-                }
+                (Some(Ok(inside)), Some(Ok(outside)), Some(Ok(count)), None) => Some(IdMap {
+                    inside,
+                    outside,
+                    count,
+                }),
                 _ => None,
             }
         })
@@ -131,7 +154,10 @@ fn id_source(spec: &Spec, caller: &Caller, slot: u32) -> IdSource {
         return IdSource::default();
     }
     if caller.privileged {
-        return IdSource::Range { first: IdRange::first(slot), slot };
+        return IdSource::Range {
+            first: IdRange::first(slot),
+            slot,
+        };
     }
     namespace_ids().unwrap_or_else(|| subordinate_ids(caller))
 }
@@ -201,7 +227,12 @@ fn open_root(spec: &Spec) -> Result<Option<rootfs::Root>, Diagnostic> {
         Root::Directory(path) => path,
         Root::Overlay { lowers, .. } => match lowers.first() {
             Some(path) => path,
-            None => return Err(Diagnostic::input(*origin, "an overlay needs a lower directory")),
+            None => {
+                return Err(Diagnostic::input(
+                    *origin,
+                    "an overlay needs a lower directory",
+                ));
+            }
         },
     };
     rootfs::Root::open(path).map(Some).map_err(|error| {
@@ -217,12 +248,27 @@ fn open_root(spec: &Spec) -> Result<Option<rootfs::Root>, Diagnostic> {
 
 /// `/etc/passwd` and `/etc/group` of the container, when its user has to be looked up.
 fn user_files(spec: &Spec, root: Option<&rootfs::Root>) -> Result<UserFiles, Diagnostic> {
-    let Some(root) = root else { return Ok(UserFiles::default()) };
+    let Some(root) = root else {
+        return Ok(UserFiles::default());
+    };
     let directory = OFlags::PATH | OFlags::DIRECTORY;
     let has_etc = root.open_file("etc".as_ref(), directory).is_ok();
-    let At { value: user, origin } = &spec.process.user;
-    if !has_etc || (*origin == Origin::Default && *user == (User::Id { uid: 0, group: None })) {
-        return Ok(UserFiles { has_etc, ..UserFiles::default() });
+    let At {
+        value: user,
+        origin,
+    } = &spec.process.user;
+    if !has_etc
+        || (*origin == Origin::Default
+            && *user
+                == (User::Id {
+                    uid: 0,
+                    group: None,
+                }))
+    {
+        return Ok(UserFiles {
+            has_etc,
+            ..UserFiles::default()
+        });
     }
     let read = |path: &str| match root.read_bounded(path.as_ref(), USER_FILE_LIMIT as u64) {
         Ok(text) => Ok(Some(text)),
@@ -232,17 +278,21 @@ fn user_files(spec: &Spec, root: Option<&rootfs::Root>) -> Result<UserFiles, Dia
             Err(Diagnostic::input(*origin, message))
         }
     };
-    Ok(UserFiles { passwd: read("etc/passwd")?, group: read("etc/group")?, has_etc })
+    Ok(UserFiles {
+        passwd: read("etc/passwd")?,
+        group: read("etc/group")?,
+        has_etc,
+    })
 }
 
 /// What the root can bear.
 fn root_facts(root: Option<&rootfs::Root>, users: &UserFiles) -> RootFacts {
-    let Some(root) = root else { return RootFacts::default() };
+    let Some(root) = root else {
+        return RootFacts::default();
+    };
     let fs = rustix::fs::fstatfs(root).ok();
     let flags = rustix::fs::fstatvfs(root).map(|fs| fs.f_flag);
-    let here = |path: &str| {
-        users.has_etc && root.open_file(path.as_ref(), OFlags::PATH).is_ok()
-    };
+    let here = |path: &str| users.has_etc && root.open_file(path.as_ref(), OFlags::PATH).is_ok();
     RootFacts {
         read_only: flags.is_ok_and(|flags| flags.contains(rustix::fs::StatVfsMountFlags::RDONLY)),
         idmaps: fs.is_none_or(|fs| may_be_idmapped(fs.f_type, kernel())),
@@ -265,10 +315,13 @@ fn may_be_idmapped(magic: rustix::fs::FsWord, kernel: (u32, u32)) -> bool {
 }
 
 fn paths(spec: &Spec) -> BTreeMap<PathBuf, PathFacts> {
-    let binds = spec.mounts.iter().filter_map(|mount| match &mount.value.source {
-        MountSource::Bind { path, .. } => Some(path),
-        MountSource::Tmpfs { .. } => None,
-    });
+    let binds = spec
+        .mounts
+        .iter()
+        .filter_map(|mount| match &mount.value.source {
+            MountSource::Bind { path, .. } => Some(path),
+            MountSource::Tmpfs { .. } => None,
+        });
     let layers = match &spec.root.value {
         Root::Host => Vec::new(),
         Root::Directory(path) => vec![path],
@@ -287,7 +340,10 @@ fn paths(spec: &Spec) -> BTreeMap<PathBuf, PathFacts> {
         .chain(devices)
         .chain(disks)
         .filter_map(|path| Some((path.clone(), facts(path)?)))
-        .chain(crate::plan::host_secrets(spec).filter_map(|path| Some((path.into(), facts(path.as_ref())?))))
+        .chain(
+            crate::plan::host_secrets(spec)
+                .filter_map(|path| Some((path.into(), facts(path.as_ref())?))),
+        )
         .collect()
 }
 
@@ -300,7 +356,12 @@ fn facts(path: &Path) -> Option<PathFacts> {
         _ => (PathKind::File, None),
     };
     let device = device.map(|rdev| (fs::major(rdev), fs::minor(rdev)));
-    Some(PathFacts { kind, uid: stat.st_uid, gid: stat.st_gid, device })
+    Some(PathFacts {
+        kind,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        device,
+    })
 }
 
 /// The entries of `/` that an ordinary user's `rootfs = "host"` is put together from.
@@ -311,7 +372,11 @@ fn top_level(origin: Origin) -> Result<Vec<rootfs::HostEntry>, Diagnostic> {
 
 /// The limits in force, of those that are to be set.
 fn rlimits(spec: &Spec) -> Vec<Rlimit> {
-    let asked = spec.security.rlimits.iter().map(|limit| limit.value.name.as_str());
+    let asked = spec
+        .security
+        .rlimits
+        .iter()
+        .map(|limit| limit.value.name.as_str());
     crate::plan::DEFAULT_RLIMITS
         .iter()
         .map(|(name, ..)| *name)
@@ -343,8 +408,16 @@ mod tests {
         assert_eq!(
             parse_map("         0       1000          1\n         1     100000      65536\n"),
             Some(vec![
-                IdMap { inside: 0, outside: 1000, count: 1 },
-                IdMap { inside: 1, outside: 100_000, count: 65_536 },
+                IdMap {
+                    inside: 0,
+                    outside: 1000,
+                    count: 1
+                },
+                IdMap {
+                    inside: 1,
+                    outside: 100_000,
+                    count: 65_536
+                },
             ])
         );
         assert_eq!(parse_map("0 x 1"), None);
@@ -353,8 +426,14 @@ mod tests {
     #[test]
     fn a_path_is_seen_as_what_it_is() {
         let null = facts("/dev/null".as_ref()).expect("it exists");
-        assert_eq!((null.kind, null.device), (PathKind::CharDevice, Some((1, 3))));
-        assert_eq!(facts("/".as_ref()).map(|f| f.kind), Some(PathKind::Directory));
+        assert_eq!(
+            (null.kind, null.device),
+            (PathKind::CharDevice, Some((1, 3)))
+        );
+        assert_eq!(
+            facts("/".as_ref()).map(|f| f.kind),
+            Some(PathKind::Directory)
+        );
         assert_eq!(facts("/no/such/path".as_ref()), None);
     }
 }

@@ -37,14 +37,20 @@ pub(crate) fn observe(caller: &Caller, needed: Controllers, quick: bool) -> Cgro
         place(&hierarchy, &top, hierarchy.controllers())
     } else {
         match delegation::find(&hierarchy, needed) {
-            Ok(Answer::Place(delegated)) => {
-                place(&hierarchy, &delegated.dir, delegated.available)
-            }
+            Ok(Answer::Place(delegated)) => place(&hierarchy, &delegated.dir, delegated.available),
             Ok(Answer::NotNeeded(refusal) | Answer::Refused(refusal)) => {
                 let help = refusal.way_out().into();
-                return Cgroup::Unavailable { because: refusal.to_string(), help };
+                return Cgroup::Unavailable {
+                    because: refusal.to_string(),
+                    help,
+                };
             }
-            Ok(_) => return Cgroup::Unavailable { because: "no answer".into(), help: INFO.into() },
+            Ok(_) => {
+                return Cgroup::Unavailable {
+                    because: "no answer".into(),
+                    help: INFO.into(),
+                };
+            }
             Err(error) => Err(error),
         }
     };
@@ -55,18 +61,27 @@ pub(crate) fn observe(caller: &Caller, needed: Controllers, quick: bool) -> Cgro
 }
 
 fn usual_place() -> Option<Place> {
-    let top = USUAL.into_iter().map(Path::new).find(|dir| {
-        statfs(*dir).is_ok_and(|fs| fs.f_type == libc::CGROUP2_SUPER_MAGIC)
-    })?;
+    let top = USUAL
+        .into_iter()
+        .map(Path::new)
+        .find(|dir| statfs(*dir).is_ok_and(|fs| fs.f_type == libc::CGROUP2_SUPER_MAGIC))?;
     let group = Group::open(top).ok()?;
     let available = group.controllers().ok()?;
     let levels = levels(&group, top, available).ok()?;
-    Some(Place { mount_point: top.into(), levels, available, holders: Vec::new() })
+    Some(Place {
+        mount_point: top.into(),
+        levels,
+        available,
+        holders: Vec::new(),
+    })
 }
 
 fn unavailable(error: &cgroup::Error) -> Cgroup {
     let help = error.hint().unwrap_or(INFO);
-    Cgroup::Unavailable { because: crate::cause::chain(error), help: help.into() }
+    Cgroup::Unavailable {
+        because: crate::cause::chain(error),
+        help: help.into(),
+    }
 }
 
 fn place(
@@ -76,31 +91,50 @@ fn place(
 ) -> Result<Place, cgroup::Error> {
     let group = Group::open(top)?;
     let levels = levels(&group, top, available)?;
-    let holders = [Controller::Memory, Controller::Cpu, Controller::Cpuset, Controller::Io, Controller::Pids]
-        .into_iter()
-        .filter(|controller| !available.contains(*controller))
-        .map(|controller| (controller, holder(hierarchy, top, controller)))
-        .collect();
+    let holders = [
+        Controller::Memory,
+        Controller::Cpu,
+        Controller::Cpuset,
+        Controller::Io,
+        Controller::Pids,
+    ]
+    .into_iter()
+    .filter(|controller| !available.contains(*controller))
+    .map(|controller| (controller, holder(hierarchy, top, controller)))
+    .collect();
     let mount_point: PathBuf = hierarchy.mount_point().into();
-    Ok(Place { mount_point, levels, available, holders })
+    Ok(Place {
+        mount_point,
+        levels,
+        available,
+        holders,
+    })
 }
 
 /// The mount point (or what is delegated) and the parent of all containers in it.
-fn levels(
-    group: &Group,
-    top: &Path,
-    available: Controllers,
-) -> Result<Vec<Level>, cgroup::Error> {
+fn levels(group: &Group, top: &Path, available: Controllers) -> Result<Vec<Level>, cgroup::Error> {
     let parent = top.join(PARENT);
     let (exists, enabled) = match Group::open(&parent) {
         Ok(group) => (true, group.enabled()?),
         Err(_not_there) => (false, Controllers::default()),
     };
     // What `ctr` enables its parent enables too: then there is nothing to read there.
-    let above = if exists && enabled.contains_all(available) { enabled } else { group.enabled()? };
+    let above = if exists && enabled.contains_all(available) {
+        enabled
+    } else {
+        group.enabled()?
+    };
     Ok(vec![
-        Level { dir: top.into(), exists: true, enabled: above },
-        Level { dir: parent, exists, enabled },
+        Level {
+            dir: top.into(),
+            exists: true,
+            enabled: above,
+        },
+        Level {
+            dir: parent,
+            exists,
+            enabled,
+        },
     ])
 }
 

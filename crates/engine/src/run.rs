@@ -36,7 +36,9 @@ impl Options {
         let xdg = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let uid = rustix::process::geteuid().as_raw();
         let state_root = match root {
-            Some(root) => std::path::absolute(root).unwrap_or_else(|_| root.into()).join("run"),
+            Some(root) => std::path::absolute(root)
+                .unwrap_or_else(|_| root.into())
+                .join("run"),
             None => default_root(uid, xdg.as_deref()),
         };
         Self { state_root }
@@ -60,7 +62,10 @@ pub fn explain(spec: &Spec, options: &Options) -> Result<Plan, Vec<Diagnostic>> 
 /// names.
 pub fn run(spec: &Spec, options: &Options) -> Result<ExitReport, Error> {
     let clock = Clock::start();
-    let signals = Signals::take().map_err(|errno| Error::Supervise { call: "signalfd4", errno })?;
+    let signals = Signals::take().map_err(|errno| Error::Supervise {
+        call: "signalfd4",
+        errno,
+    })?;
     let store = Store::open(&options.state_root)?;
     let mut made = Made::default();
     let plan = match prepare(spec, options, &store, &mut made) {
@@ -79,7 +84,12 @@ pub fn run(spec: &Spec, options: &Options) -> Result<ExitReport, Error> {
     let pid = program_pid(&running);
     sweep(&store);
     let tty = running.pty.take().map(Tty::new);
-    let supervisor = Supervisor { running: &running, signals: &signals, stop: &spec.stop, tty };
+    let supervisor = Supervisor {
+        running: &running,
+        signals: &signals,
+        stop: &spec.stop,
+        tty,
+    };
     let end = supervisor.run();
     if end.is_err() {
         // It must not go on without a supervisor.
@@ -92,17 +102,15 @@ pub fn run(spec: &Spec, options: &Options) -> Result<ExitReport, Error> {
         tracing::warn!(problem, "left behind");
     }
     clock.lap("undone");
-    let end = end.map_err(|errno| Error::Supervise { call: "waitid", errno })?;
+    let end = end.map_err(|errno| Error::Supervise {
+        call: "waitid",
+        errno,
+    })?;
     Ok(report(spec, pid, &clock, end, usage))
 }
 
 /// Claim what planning needs, observe and plan.
-fn prepare(
-    spec: &Spec,
-    options: &Options,
-    store: &Store,
-    made: &mut Made,
-) -> Result<Plan, Error> {
+fn prepare(spec: &Spec, options: &Options, store: &Store, made: &mut Made) -> Result<Plan, Error> {
     let mut slot = IdRange::preferred(&spec.name.value);
     let caller = caller();
     if caller.privileged && spec.namespaces.user.value == UserNamespace::Auto {
@@ -114,10 +122,14 @@ fn prepare(
         slot = range.slot();
         made.hold_range(range);
     }
-    let host = observe(spec, caller, &options.state_root, slot, Look::Start)
-        .map_err(Error::Refused)?;
+    let host =
+        observe(spec, caller, &options.state_root, slot, Look::Start).map_err(Error::Refused)?;
     let plan = plan(spec, &host).map_err(Error::Refused)?;
-    if plan.unmet.is_empty() { Ok(plan) } else { Err(Error::Refused(plan.unmet)) }
+    if plan.unmet.is_empty() {
+        Ok(plan)
+    } else {
+        Err(Error::Refused(plan.unmet))
+    }
 }
 
 /// Take back what was made and say why it came to nothing.
@@ -131,11 +143,15 @@ fn undo(refusal: Refusal, plan: &Plan, spec: &Spec, made: Made) -> Error {
                 .iter()
                 .position(|operation| operation.call == failure.operation.call)
                 .map(|index| (index + 1, operations.len()));
-            Error::Failed(Box::new(failure))
+            Error::Failed(failure)
         }
         Refusal::Exec(errno) => {
             let diagnosis = diagnose(spec, errno);
-            Error::Exec(Box::new(ExecFailure { diagnosis, origin: plan.exec.origin, left }))
+            Error::Exec(Box::new(ExecFailure {
+                diagnosis,
+                origin: plan.exec.origin,
+                left,
+            }))
         }
     }
 }
@@ -152,7 +168,12 @@ fn diagnose(spec: &Spec, errno: Errno) -> Diagnosis {
     let Ok(root) = rustix::fs::open(root, flags, Mode::empty()) else {
         return Diagnosis::Other { path, errno };
     };
-    let env: Vec<_> = spec.process.env.iter().map(|env| env.value.clone()).collect();
+    let env: Vec<_> = spec
+        .process
+        .env
+        .iter()
+        .map(|env| env.value.clone())
+        .collect();
     let request = doctor::Request {
         root: root.as_fd(),
         argv: &spec.process.argv.value,
@@ -168,7 +189,10 @@ fn diagnose(spec: &Spec, errno: Errno) -> Diagnosis {
 /// Where nothing may be executed from: what the engine mounts itself.
 fn mount_points(spec: &Spec) -> Vec<doctor::MountPoint> {
     let ours = ["/proc", "/sys", "/dev"].map(|at| (at.into(), true, Origin::Default));
-    let asked = spec.mounts.iter().map(|mount| (mount.value.at.clone(), false, mount.origin));
+    let asked = spec
+        .mounts
+        .iter()
+        .map(|mount| (mount.value.at.clone(), false, mount.origin));
     ours.into_iter()
         .chain(asked)
         .map(|(at, noexec, origin)| doctor::MountPoint { at, noexec, origin })
@@ -183,7 +207,8 @@ fn program_pid(running: &Running) -> Option<u32> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
     let text = crate::observe::read_bounded(path.as_ref(), 4096).ok()?;
     let text = String::from_utf8(text).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
 }
 
 /// Clean up after supervisors that were killed. The container runs meanwhile, so this is no part of
@@ -194,18 +219,20 @@ fn sweep(store: &Store) {
     }
 }
 
-fn report(
-    spec: &Spec,
-    pid: Option<u32>,
-    clock: &Clock,
-    end: End,
-    usage: Usage,
-) -> ExitReport {
+fn report(spec: &Spec, pid: Option<u32>, clock: &Clock, end: End, usage: Usage) -> ExitReport {
     let ending = match end.status {
         WaitStatus::Exited(code) => Ending::Exited(code),
-        WaitStatus::Signaled { signal, core_dumped } => Ending::Signaled { signal, core_dumped },
+        WaitStatus::Signaled {
+            signal,
+            core_dumped,
+        } => Ending::Signaled {
+            signal,
+            core_dumped,
+        },
     };
-    let killed = usage.memory.is_some_and(|memory| memory.events.oom_kill > 0);
+    let killed = usage
+        .memory
+        .is_some_and(|memory| memory.events.oom_kill > 0);
     let victim = killed.then(|| {
         let cgroup = usage.path.as_deref().unwrap_or_default();
         let found = kmsg::victim(cgroup, clock.monotonic, monotonic());
@@ -239,12 +266,20 @@ struct Clock {
 
 impl Clock {
     fn start() -> Self {
-        Self { started: Timestamp::now(), at: Instant::now(), monotonic: monotonic() }
+        Self {
+            started: Timestamp::now(),
+            at: Instant::now(),
+            monotonic: monotonic(),
+        }
     }
 
     /// An id for this run: no two of a name can start at the same nanosecond.
     fn id(&self) -> String {
-        let since = self.started.0.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since = self
+            .started
+            .0
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         format!("{:x}", since.as_nanos())
     }
 
@@ -256,5 +291,8 @@ impl Clock {
 
 fn monotonic() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+    Duration::new(
+        now.tv_sec.unsigned_abs(),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    )
 }

@@ -131,7 +131,11 @@ mod tests {
         for n in (1..=31).chain(RTMIN..=RTMAX) {
             let name = name(n).unwrap_or_else(|| panic!("{n} has no name"));
             assert_eq!(number(&name), Some(n), "{name}");
-            assert_eq!(number(&name.to_lowercase()), Some(n), "{name} in lower case");
+            assert_eq!(
+                number(&name.to_lowercase()),
+                Some(n),
+                "{name} in lower case"
+            );
             assert_eq!(number(&name[3..]), Some(n), "{name} without SIG");
             assert_eq!(number(&n.to_string()), Some(n));
         }
@@ -139,7 +143,11 @@ mod tests {
 
     #[test]
     fn other_names_of_a_number_are_understood_but_not_shown() {
-        for (other, shown) in [("SIGCLD", "SIGCHLD"), ("SIGIOT", "SIGABRT"), ("SIGPOLL", "SIGIO")] {
+        for (other, shown) in [
+            ("SIGCLD", "SIGCHLD"),
+            ("SIGIOT", "SIGABRT"),
+            ("SIGPOLL", "SIGIO"),
+        ] {
             let n = number(other).expect(other);
             assert_eq!(name(n).as_deref(), Some(shown));
         }
@@ -148,9 +156,26 @@ mod tests {
     #[test]
     fn what_is_no_signal_is_refused() {
         for text in [
-            "", "0", "65", "-1", "+9", "99999999999999999999", "SIG", "SIGNONE", "SIGSIGTERM", "TERM ",
-            "RTMIN-1", "RTMIN+", "RTMIN+31", "RTMIN++1", "RTMIN+-1", "RTMAX+1", "RTMAX-31", "RTMAX-999",
-            "SIGTÉRM", "9\0",
+            "",
+            "0",
+            "65",
+            "-1",
+            "+9",
+            "99999999999999999999",
+            "SIG",
+            "SIGNONE",
+            "SIGSIGTERM",
+            "TERM ",
+            "RTMIN-1",
+            "RTMIN+",
+            "RTMIN+31",
+            "RTMIN++1",
+            "RTMIN+-1",
+            "RTMAX+1",
+            "RTMAX-31",
+            "RTMAX-999",
+            "SIGTÉRM",
+            "9\0",
         ] {
             assert_eq!(number(text), None, "{text:?}");
         }

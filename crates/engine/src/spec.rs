@@ -31,17 +31,26 @@ pub struct At<T> {
 impl<T> At<T> {
     /// A value read from `line` of the file.
     pub fn line(line: u32, value: T) -> Self {
-        Self { value, origin: Origin::Line(line) }
+        Self {
+            value,
+            origin: Origin::Line(line),
+        }
     }
 
     /// A value nobody asked for.
     pub fn default_of(value: T) -> Self {
-        Self { value, origin: Origin::Default }
+        Self {
+            value,
+            origin: Origin::Default,
+        }
     }
 
     /// The same origin, another value.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> At<U> {
-        At { value: f(self.value), origin: self.origin }
+        At {
+            value: f(self.value),
+            origin: self.origin,
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Made {
 /// Why a start came to nothing.
 pub(crate) enum Refusal {
     /// An operation failed.
-    Failed(Failure),
+    Failed(Box<Failure>),
     /// execve(2) of every candidate failed.
     Exec(Errno),
 }
@@ -59,7 +59,8 @@ impl Made {
         self.group_dir.clone_from(&plan.cgroup);
         self.mount_point.clone_from(&plan.cgroup_mount);
         for op in &plan.before {
-            self.perform(op, spec, store, None).map_err(Refusal::Failed)?;
+            self.perform(op, spec, store, None)
+                .map_err(Refusal::Failed)?;
         }
         let running = self.clone_child(plan, |spawned, made| {
             for op in &plan.between {
@@ -76,7 +77,7 @@ impl Made {
     fn clone_child(
         &mut self,
         plan: &Plan,
-        between: impl FnOnce(&Spawned<'_>, &mut Self) -> Result<(), Failure>,
+        between: impl FnOnce(&Spawned<'_>, &mut Self) -> Result<(), Box<Failure>>,
     ) -> Result<Running, Refusal> {
         let (early, setup) = (plan.early(), plan.setup());
         let program = Phase::Confine(&plan.confinement);
@@ -92,16 +93,23 @@ impl Made {
             cgroup: group.as_ref().map(cgroup::Group::dir),
             early: early.iter().map(|phase| phase as &dyn Steps).collect(),
             setup: setup.iter().map(|phase| phase as &dyn Steps).collect(),
-            init: init.as_ref().map(|phase| Init { confine: vec![phase as &dyn Steps] }),
+            init: init.as_ref().map(|phase| Init {
+                confine: vec![phase as &dyn Steps],
+            }),
             workload: vec![&program as &dyn Steps],
-            tty: plan.tty.value.then(|| Tty { owner: Some(plan.user.uid), size: None }),
+            tty: plan.tty.value.then_some(Tty {
+                owner: Some(plan.user.uid),
+                size: None,
+            }),
             ..Child::new(&exec)
         };
-        let running = ns::spawn(&child).map_err(|error| refusal(plan, error)).and_then(|spawned| {
-            between(&spawned, self).map_err(Refusal::Failed)?;
-            let passed: Vec<BorrowedFd<'_>> = self.mounts.iter().map(AsFd::as_fd).collect();
-            spawned.go(&passed).map_err(|error| refusal(plan, error))
-        });
+        let running = ns::spawn(&child)
+            .map_err(|error| refusal(plan, error))
+            .and_then(|spawned| {
+                between(&spawned, self).map_err(Refusal::Failed)?;
+                let passed: Vec<BorrowedFd<'_>> = self.mounts.iter().map(AsFd::as_fd).collect();
+                spawned.go(&passed).map_err(|error| refusal(plan, error))
+            });
         drop(child);
         self.group = group;
         running
@@ -113,7 +121,7 @@ impl Made {
         spec: &Spec,
         store: &Store,
         child: Option<&Spawned<'_>>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Box<Failure>> {
         let pid = child.map(Spawned::pid);
         let result = match op {
             Op::PublishState { .. } => self.publish(spec, store),
@@ -127,15 +135,27 @@ impl Made {
             Op::DeviceFilter { allowed, .. } => self.filter_devices(allowed),
             // Held already: planning needs to know the range.
             Op::ClaimIds { .. } => Ok(()),
-            Op::CloneMount { path, recursive, .. } => {
-                rootfs::clone_mount(path, *recursive).map(|mount| self.mounts.push(mount)).map_err(Into::into)
-            }
+            Op::CloneMount {
+                path, recursive, ..
+            } => rootfs::clone_mount(path, *recursive)
+                .map(|mount| self.mounts.push(mount))
+                .map_err(Into::into),
             Op::HoldUserNamespace { ids, .. } => self.hold(ids),
             Op::WriteIds(ids) => write_ids(pid, ids),
-            Op::IdmapMount { slot, path, by, recursive } => {
+            Op::IdmapMount {
+                slot,
+                path,
+                by,
+                recursive,
+            } => {
                 let mount = self.mounts.get(*slot).ok_or(Errno::BADF);
                 let map = |namespace: BorrowedFd<'_>| -> Result<(), Cause> {
-                    Ok(rootfs::idmap_mount(mount?.as_fd(), path, *recursive, namespace)?)
+                    Ok(rootfs::idmap_mount(
+                        mount?.as_fd(),
+                        path,
+                        *recursive,
+                        namespace,
+                    )?)
                 };
                 self.with_namespace(*by, pid, map)
             }
@@ -144,7 +164,9 @@ impl Made {
                 None => Err(Errno::SRCH.into()),
             },
             Op::OomScoreAdj(value) => match pid {
-                Some(pid) => write(&proc_path(pid, "oom_score_adj"), &value.to_string()).map_err(Into::into),
+                Some(pid) => {
+                    write(&proc_path(pid, "oom_score_adj"), &value.to_string()).map_err(Into::into)
+                }
                 None => Err(Errno::SRCH.into()),
             },
             // Sent by `go` itself, after the last of these.
@@ -167,7 +189,9 @@ impl Made {
 
     fn make_group(&mut self, dir: &Path) -> Result<(), Cause> {
         let (parent, name) = (dir.parent(), dir.file_name());
-        let (Some(parent), Some(name)) = (parent, name) else { return Err(Errno::INVAL.into()) };
+        let (Some(parent), Some(name)) = (parent, name) else {
+            return Err(Errno::INVAL.into());
+        };
         let parent = directory(parent)?;
         self.group = Some(cgroup::Group::create(parent.as_fd(), name)?);
         Ok(())
@@ -182,8 +206,10 @@ impl Made {
     /// A child in a new user namespace that never goes on: its namespace lives by our descriptor.
     fn hold(&mut self, ids: &Ids) -> Result<(), Cause> {
         let nothing = ns::Program::new(vec![c"/".into()], Vec::new(), Vec::new());
-        let child =
-            Child { namespaces: ns::Namespaces::NEWUSER, ..Child::new(&nothing) };
+        let child = Child {
+            namespaces: ns::Namespaces::NEWUSER,
+            ..Child::new(&nothing)
+        };
         let spawned = ns::spawn(&child)?;
         write_ids(Some(spawned.pid()), ids)?;
         self.holders.push(user_namespace(spawned.pid())?);
@@ -210,7 +236,9 @@ impl Made {
         let path = self.group_dir.as_deref().zip(self.mount_point.as_deref());
         let path = path.and_then(|(dir, mount)| dir.strip_prefix(mount).ok());
         let path = path.map(|path| format!("/{}", path.display()));
-        self.group.as_ref().map_or_else(Usage::default, |group| Usage::of(group, path))
+        self.group
+            .as_ref()
+            .map_or_else(Usage::default, |group| Usage::of(group, path))
     }
 
     /// Undo everything, the last first; what fails is collected.
@@ -281,7 +309,12 @@ fn enable_controllers(dir: &Path, write: &cgroup::Write) -> Result<(), Cause> {
 }
 
 fn directory(path: &Path) -> Result<OwnedFd, Errno> {
-    openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    openat(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
 }
 
 fn proc_path(pid: Pid, file: &str) -> PathBuf {
@@ -289,7 +322,12 @@ fn proc_path(pid: Pid, file: &str) -> PathBuf {
 }
 
 fn user_namespace(pid: Pid) -> Result<OwnedFd, Errno> {
-    openat(CWD, proc_path(pid, "ns/user"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    openat(
+        CWD,
+        proc_path(pid, "ns/user"),
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
 }
 
 /// One write of a whole kernel file.
@@ -309,14 +347,19 @@ fn write_ids(pid: Option<Pid>, ids: &Ids) -> Result<(), Cause> {
         };
         maps.iter().map(line).collect()
     };
-    let maps = IdMaps { uids: lines(&ids.uids), gids: lines(&ids.gids) };
+    let maps = IdMaps {
+        uids: lines(&ids.uids),
+        gids: lines(&ids.gids),
+    };
     match ids.writer {
         Writer::Direct => ns::write_maps(pid, &maps, Setgroups::Allow)?,
         Writer::DirectOwnId => ns::write_maps(pid, &maps, Setgroups::Deny)?,
         Writer::Newuidmap => {
             let find = |name| crate::observe::find_program(name).ok_or(Errno::NOENT);
-            let helpers =
-                Helpers { newuidmap: find("newuidmap")?, newgidmap: find("newgidmap")? };
+            let helpers = Helpers {
+                newuidmap: find("newuidmap")?,
+                newgidmap: find("newgidmap")?,
+            };
             ns::write_maps_with(&helpers, pid, &maps)?;
         }
     }

@@ -100,8 +100,9 @@ impl Store {
         let dir = match fs::open(path, flags, Mode::empty()) {
             Err(Errno::NOENT) => {
                 if let Some(parent) = path.parent() {
-                    std::fs::create_dir_all(parent)
-                        .map_err(|e| fail("mkdir")(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
+                    std::fs::create_dir_all(parent).map_err(|e| {
+                        fail("mkdir")(Errno::from_io_error(&e).unwrap_or(Errno::IO))
+                    })?;
                 }
                 match fs::mkdir(path, Mode::RWXU) {
                     Ok(()) | Err(Errno::EXIST) => {}
@@ -113,9 +114,15 @@ impl Store {
         };
         let stat = fs::fstat(&dir).map_err(fail("fstat"))?;
         if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
-            return Err(StateError::NotPrivate { path: path.into(), uid: stat.st_uid });
+            return Err(StateError::NotPrivate {
+                path: path.into(),
+                uid: stat.st_uid,
+            });
         }
-        Ok(Self { dir, path: path.into() })
+        Ok(Self {
+            dir,
+            path: path.into(),
+        })
     }
 
     /// Its path.
@@ -152,18 +159,23 @@ impl Store {
         let dir = self.open_dir(&temporary)?;
         fs::flock(&dir, FlockOperation::NonBlockingLockExclusive)
             .map_err(self.call("flock", &temporary))?;
-        let published = self.fill(&dir, record).and_then(|()| {
-            self.rename_into_place(&temporary, &record.name, &mut recover)
-        });
+        let published = self
+            .fill(&dir, record)
+            .and_then(|()| self.rename_into_place(&temporary, &record.name, &mut recover));
         if let Err(error) = published {
             // The first error says why; this is only tidying up.
             let _ = self.delete(&temporary);
             return Err(error);
         }
-        let store = self.dir.try_clone().map_err(|e| {
-            self.call("dup", "")(Errno::from_io_error(&e).unwrap_or(Errno::MFILE))
-        })?;
-        Ok(StateDir { store, dir, name: record.name.clone() })
+        let store = self
+            .dir
+            .try_clone()
+            .map_err(|e| self.call("dup", "")(Errno::from_io_error(&e).unwrap_or(Errno::MFILE)))?;
+        Ok(StateDir {
+            store,
+            dir,
+            name: record.name.clone(),
+        })
     }
 
     fn fill(&self, dir: &OwnedFd, record: &Record) -> StateResult<()> {
@@ -203,11 +215,17 @@ impl Store {
                 Occupant::Nobody => {}
                 Occupant::Alive => {
                     let pid = self.record(name).map(|record| record.supervisor);
-                    return Err(StateError::Running { name: name.into(), pid });
+                    return Err(StateError::Running {
+                        name: name.into(),
+                        pid,
+                    });
                 }
             }
         }
-        Err(StateError::Running { name: name.into(), pid: None })
+        Err(StateError::Running {
+            name: name.into(),
+            pid: None,
+        })
     }
 
     fn open_dir(&self, name: &str) -> StateResult<OwnedFd> {
@@ -223,7 +241,10 @@ impl Store {
     /// Who lives in `name`; a dead one is returned locked.
     fn occupant(&self, name: &str) -> StateResult<Occupant> {
         let dir = match self.open_dir(name) {
-            Err(StateError::Call { errno: Errno::NOENT, .. }) => return Ok(Occupant::Nobody),
+            Err(StateError::Call {
+                errno: Errno::NOENT,
+                ..
+            }) => return Ok(Occupant::Nobody),
             other => other?,
         };
         match fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
@@ -236,7 +257,10 @@ impl Store {
         if fs::fstat(&dir).map_err(self.call("fstat", name))?.st_nlink == 0 {
             return Ok(Occupant::Nobody);
         }
-        Ok(Occupant::Dead { _lock: dir, record: self.record(name) })
+        Ok(Occupant::Dead {
+            _lock: dir,
+            record: self.record(name),
+        })
     }
 
     fn record(&self, name: &str) -> Option<Record> {
@@ -250,7 +274,10 @@ impl Store {
     /// Remove a state directory and the files in it; it holds no directories.
     fn delete(&self, name: &str) -> StateResult<()> {
         let dir = match self.open_dir(name) {
-            Err(StateError::Call { errno: Errno::NOENT, .. }) => return Ok(()),
+            Err(StateError::Call {
+                errno: Errno::NOENT,
+                ..
+            }) => return Ok(()),
             other => other?,
         };
         for file in entries(&dir).map_err(self.call("getdents64", name))? {
@@ -291,11 +318,16 @@ impl Store {
     /// Unlink the claims of dead containers.
     fn sweep_ids(&self) -> StateResult<()> {
         let dir = match self.open_dir("ids") {
-            Err(StateError::Call { errno: Errno::NOENT, .. }) => return Ok(()),
+            Err(StateError::Call {
+                errno: Errno::NOENT,
+                ..
+            }) => return Ok(()),
             other => other?,
         };
         for name in entries(&dir).map_err(self.call("getdents64", "ids"))? {
-            let Some(slot) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+            let Some(slot) = name.to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
             // Ours only while we hold it: unlinked under the lock, as its owner would have.
             if let Some(_file) = lock_slot(&dir, slot).map_err(self.call("flock", "ids"))? {
                 unlink(&dir, &name, AtFlags::empty()).map_err(self.call("unlinkat", "ids"))?;
@@ -370,7 +402,10 @@ impl IdRange {
     pub fn claim(store: &Store, slot: u32) -> StateResult<Self> {
         let fail = |call: &'static str| store.call(call, "ids");
         let dir = match store.open_dir("ids") {
-            Err(StateError::Call { errno: Errno::NOENT, .. }) => {
+            Err(StateError::Call {
+                errno: Errno::NOENT,
+                ..
+            }) => {
                 match fs::mkdirat(&store.dir, "ids", Mode::RWXU) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(errno) => return Err(fail("mkdirat")(errno)),
@@ -382,7 +417,11 @@ impl IdRange {
         for step in 0..IDS_SLOTS {
             let slot = (slot + step) % IDS_SLOTS;
             if let Some(file) = lock_slot(&dir, slot).map_err(fail("flock"))? {
-                return Ok(Self { dir, _file: file, slot });
+                return Ok(Self {
+                    dir,
+                    _file: file,
+                    slot,
+                });
             }
         }
         Err(StateError::NoIds)
@@ -518,7 +557,9 @@ mod tests {
         let alive = store.publish(&record("alive"), |_| ()).expect("free");
         std::fs::create_dir(store.path().join(".new.999999999.half")).expect("half-made");
         let mut recovered = Vec::new();
-        store.sweep(|r| recovered.push(r.name.clone())).expect("swept");
+        store
+            .sweep(|r| recovered.push(r.name.clone()))
+            .expect("swept");
         assert_eq!(recovered, ["dead"]);
         assert_eq!(names(&store), ["alive"]);
         alive.remove().expect("removable");
@@ -530,7 +571,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let open = std::fs::Permissions::from_mode(0o777);
         std::fs::set_permissions(dir.path(), open).expect("chmod");
-        assert!(matches!(Store::open(dir.path()), Err(StateError::NotPrivate { .. })));
+        assert!(matches!(
+            Store::open(dir.path()),
+            Err(StateError::NotPrivate { .. })
+        ));
     }
 
     #[test]

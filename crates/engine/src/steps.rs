@@ -1,5 +1,8 @@
 //! The kernel crates' step lists, as phases that `ns` runs in the child.
-#![allow(unsafe_code, reason = "implements ns::Steps, whose promise only an unsafe impl can make")]
+#![allow(
+    unsafe_code,
+    reason = "implements ns::Steps, whose promise only an unsafe impl can make"
+)]
 
 use std::os::fd::RawFd;
 

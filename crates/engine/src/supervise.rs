@@ -78,6 +78,16 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) tty: Option<Tty>,
 }
 
+/// What poll(2) has found.
+struct Woken {
+    /// The program has ended.
+    ended: bool,
+    /// There are signals to read.
+    signalled: bool,
+    /// What stdin, stdout and the terminal's master can do, in this order: (read, write).
+    tty: Option<[(bool, bool); 3]>,
+}
+
 /// Where a stop stands.
 #[derive(Default)]
 struct Stopping {
@@ -100,9 +110,17 @@ impl Supervisor<'_> {
     /// The errno of a poll(2) or waitid(2) that cannot fail on a healthy kernel.
     pub(crate) fn run(mut self) -> Result<End, Errno> {
         let mut stopping = Stopping::default();
-        let end = self.running.status.as_ref().map_or(self.running.pidfd.as_fd(), |fd| fd.as_fd());
+        let end = self
+            .running
+            .status
+            .as_ref()
+            .map_or(self.running.pidfd.as_fd(), |fd| fd.as_fd());
         loop {
-            let (ended, signalled, tty) = self.wait(end, &stopping)?;
+            let Woken {
+                ended,
+                signalled,
+                tty,
+            } = self.wait(end, &stopping)?;
             if signalled {
                 self.pass_on(&mut stopping);
             }
@@ -112,7 +130,10 @@ impl Supervisor<'_> {
             if ended {
                 break;
             }
-            if stopping.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            if stopping
+                .deadline
+                .is_some_and(|deadline| deadline <= Instant::now())
+            {
                 stopping.deadline = None;
                 let (asked, grace) = (self.stop.signal.value, self.stop.grace.value);
                 stopping.note(libc::SIGKILL, Sender::GraceExpired { asked, grace });
@@ -123,15 +144,14 @@ impl Supervisor<'_> {
         if let Some(tty) = self.tty.take() {
             tty.finish();
         }
-        Ok(End { status, sent: stopping.sent })
+        Ok(End {
+            status,
+            sent: stopping.sent,
+        })
     }
 
-    /// Sleep until something happens: (the end, a signal, what the terminal can do).
-    fn wait(
-        &self,
-        end: BorrowedFd<'_>,
-        stopping: &Stopping,
-    ) -> Result<(bool, bool, Option<[(bool, bool); 3]>), Errno> {
+    /// Sleep until something happens.
+    fn wait(&self, end: BorrowedFd<'_>, stopping: &Stopping) -> Result<Woken, Errno> {
         let interest = self.tty.as_ref().map(Tty::interest);
         let mut fds = [
             PollFd::from_borrowed_fd(end, PollFlags::IN),
@@ -153,7 +173,9 @@ impl Supervisor<'_> {
                 used += 1;
             }
         }
-        let timeout = stopping.deadline.map(|at| timespec(at.saturating_duration_since(Instant::now())));
+        let timeout = stopping
+            .deadline
+            .map(|at| timespec(at.saturating_duration_since(Instant::now())));
         match poll(&mut fds[..used], timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -162,10 +184,17 @@ impl Supervisor<'_> {
         let ready = interest.map(|_| {
             place.map(|place| {
                 let got = place.map_or(PollFlags::empty(), |place| fds[place].revents());
-                (got.intersects(PollFlags::IN | gone), got.intersects(PollFlags::OUT | gone))
+                (
+                    got.intersects(PollFlags::IN | gone),
+                    got.intersects(PollFlags::OUT | gone),
+                )
             })
         });
-        Ok((!fds[0].revents().is_empty(), !fds[1].revents().is_empty(), ready))
+        Ok(Woken {
+            ended: !fds[0].revents().is_empty(),
+            signalled: !fds[1].revents().is_empty(),
+            tty: ready,
+        })
     }
 
     /// Pass on every signal that has come.
@@ -201,7 +230,11 @@ impl Supervisor<'_> {
 
     /// To the workload. It may have ended meanwhile: then there is nobody to tell.
     fn send(&self, signal: i32) {
-        let to = self.running.workload_pidfd.as_ref().unwrap_or(&self.running.pidfd);
+        let to = self
+            .running
+            .workload_pidfd
+            .as_ref()
+            .unwrap_or(&self.running.pidfd);
         let _ = ns::pidfd::send_signal(to.as_fd(), signal);
     }
 
@@ -219,7 +252,9 @@ impl Supervisor<'_> {
 }
 
 fn passed_on_from(pid: u32) -> Sender {
-    Sender::PassedOn { from: (pid != 0).then_some(pid) }
+    Sender::PassedOn {
+        from: (pid != 0).then_some(pid),
+    }
 }
 
 fn timespec(duration: Duration) -> Timespec {

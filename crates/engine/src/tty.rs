@@ -33,7 +33,12 @@ struct Pipe {
 
 impl Pipe {
     fn new() -> Self {
-        Self { bytes: vec![0; BUFFER].into(), start: 0, end: 0, closed: false }
+        Self {
+            bytes: vec![0; BUFFER].into(),
+            start: 0,
+            end: 0,
+            closed: false,
+        }
     }
 
     fn is_empty(&self) -> bool {

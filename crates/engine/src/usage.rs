@@ -17,23 +17,36 @@ pub(crate) struct Usage {
 impl Usage {
     /// Read it. A file that cannot be read is one that is not there, for a report.
     pub(crate) fn of(group: &Group, path: Option<String>) -> Self {
-        let memory = group.get_if_there::<MemoryEvents>().ok().flatten().map(|events| Memory {
-            max: number(group, "memory.max"),
-            peak: number(group, "memory.peak"),
-            events: Events {
-                low: events.low,
-                high: events.high,
-                max: events.max,
-                oom: events.oom,
-                oom_kill: events.oom_kill,
-                oom_group_kill: events.oom_group_kill.unwrap_or(0),
-            },
-        });
-        let pids = group.get_if_there::<PidsEvents>().ok().flatten().map(|events| Pids {
-            max: number(group, "pids.max"),
-            events_max: events.max,
-        });
-        Self { path, memory, pids, cpu: group.read("cpu.stat").ok().map(|text| cpu(&text)) }
+        let memory = group
+            .get_if_there::<MemoryEvents>()
+            .ok()
+            .flatten()
+            .map(|events| Memory {
+                max: number(group, "memory.max"),
+                peak: number(group, "memory.peak"),
+                events: Events {
+                    low: events.low,
+                    high: events.high,
+                    max: events.max,
+                    oom: events.oom,
+                    oom_kill: events.oom_kill,
+                    oom_group_kill: events.oom_group_kill.unwrap_or(0),
+                },
+            });
+        let pids = group
+            .get_if_there::<PidsEvents>()
+            .ok()
+            .flatten()
+            .map(|events| Pids {
+                max: number(group, "pids.max"),
+                events_max: events.max,
+            });
+        Self {
+            path,
+            memory,
+            pids,
+            cpu: group.read("cpu.stat").ok().map(|text| cpu(&text)),
+        }
     }
 }
 
@@ -64,9 +77,20 @@ mod tests {
     #[test]
     fn cpu_stat_is_read_with_and_without_the_controller() {
         let base = "usage_usec 30\nuser_usec 10\nsystem_usec 20\n";
-        let expected = Cpu { usage_us: 30, user_us: 10, system_us: 20, throttled_us: 0 };
+        let expected = Cpu {
+            usage_us: 30,
+            user_us: 10,
+            system_us: 20,
+            throttled_us: 0,
+        };
         assert_eq!(cpu(base), expected);
         let with = format!("{base}nr_periods 9\nnr_throttled 3\nthrottled_usec 7\n");
-        assert_eq!(cpu(&with), Cpu { throttled_us: 7, ..expected });
+        assert_eq!(
+            cpu(&with),
+            Cpu {
+                throttled_us: 7,
+                ..expected
+            }
+        );
     }
 }

@@ -403,9 +403,14 @@ staff:x:50:root,nginx2
 
     /// `USER[:GROUP]`, names and numbers alike as names: what they are is for `resolve` to see.
     fn user(text: &str) -> User {
-        let (user, group) = text.split_once(':').map_or((text, None), |(u, g)| (u, Some(g)));
+        let (user, group) = text
+            .split_once(':')
+            .map_or((text, None), |(u, g)| (u, Some(g)));
         let group = group.map(|group| Group::Name(group.to_owned()));
-        User::Name { user: user.to_owned(), group }
+        User::Name {
+            user: user.to_owned(),
+            group,
+        }
     }
 
     /// uid, gid, groups, home of `USER[:GROUP]`.
@@ -508,13 +513,25 @@ staff:x:50:root,nginx2
         ];
         for (kind, text, inputs) in table {
             for input in inputs {
-                let error = Error::BadName { kind, text: text.into() };
+                let error = Error::BadName {
+                    kind,
+                    text: text.into(),
+                };
                 assert_eq!(fails(input, &files()), error, "{input:?}");
             }
         }
         for big in ["4294967295", "4294967296", "99999999999999999999"] {
-            assert_eq!(fails(big, &files()), Error::Range { kind: "user", text: big.into() });
-            let error = Error::Range { kind: "group", text: big.into() };
+            assert_eq!(
+                fails(big, &files()),
+                Error::Range {
+                    kind: "user",
+                    text: big.into()
+                }
+            );
+            let error = Error::Range {
+                kind: "group",
+                text: big.into(),
+            };
             assert_eq!(fails(&format!("0:{big}"), &files()), error);
         }
     }

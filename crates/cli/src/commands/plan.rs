@@ -84,8 +84,11 @@ fn text(plan: &Plan, file: &str) -> String {
         let place = index + 1;
         if *purpose != heading {
             heading = purpose;
-            let _ = writeln!(out, "
-{heading}");
+            let _ = writeln!(
+                out,
+                "
+{heading}"
+            );
         }
         // Writing to a String cannot fail.
         let _ = write!(out, "{place:4}  {:<8} {call}", who.name());

@@ -31,7 +31,11 @@ pub struct Args {
 impl Args {
     /// Only a manifest.
     pub(super) fn of(manifest: PathBuf) -> Self {
-        Self { manifest, exit_report: None, args: Vec::new() }
+        Self {
+            manifest,
+            exit_report: None,
+            args: Vec::new(),
+        }
     }
 }
 
@@ -57,7 +61,8 @@ pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
 /// The container has ended: say why, unless it simply did its work.
 fn ended(report: &ExitReport, args: &Args, global: &Global) -> CommandResult {
     let clean = matches!(report.outcome, Outcome::Exited { code: 0 });
-    if !global.quiet && !(clean && report.notes.is_empty()) {
+    let silent = global.quiet || clean && report.notes.is_empty();
+    if !silent {
         let name = &report.facts.name;
         let mut lines = format!("ctr: `{name}` {}\n", report.cause);
         for note in &report.notes {

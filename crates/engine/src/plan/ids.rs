@@ -38,8 +38,10 @@ pub(super) fn resolve(
     let ids = match value {
         UserNamespace::Host if host.caller.privileged => return Ok(None),
         UserNamespace::Host => {
-            return Err(Diagnostic::host(*origin, "only root can share the host's user namespace")
-                .help("leave `user-namespace` out: the container gets its own"));
+            return Err(
+                Diagnostic::host(*origin, "only root can share the host's user namespace")
+                    .help("leave `user-namespace` out: the container gets its own"),
+            );
         }
         UserNamespace::Explicit { uids, gids } => explicit(uids, gids, host, *origin)?,
         UserNamespace::Auto => automatic(spec, host, user),
@@ -50,7 +52,10 @@ pub(super) fn resolve(
     for gid in &user.groups {
         mapped("supplementary gid", *gid, &ids.gids, host, asked)?;
     }
-    Ok(Some(At { value: ids, origin: *origin }))
+    Ok(Some(At {
+        value: ids,
+        origin: *origin,
+    }))
 }
 
 fn explicit(
@@ -72,22 +77,40 @@ fn explicit(
             .help("install the package `uidmap` and see that /etc/subuid and /etc/subgid name the user"));
         }
     };
-    Ok(Ids { uids: uids.to_vec(), gids: gids.to_vec(), writer })
+    Ok(Ids {
+        uids: uids.to_vec(),
+        gids: gids.to_vec(),
+        writer,
+    })
 }
 
 fn automatic(spec: &Spec, host: &Host, user: &Credentials) -> Ids {
     match &host.ids {
         IdSource::Range { first, .. } => {
-            let map = vec![IdMap { inside: 0, outside: *first, count: IDS_PER_CONTAINER }];
-            Ids { uids: map.clone(), gids: map, writer: Writer::Direct }
+            let map = vec![IdMap {
+                inside: 0,
+                outside: *first,
+                count: IDS_PER_CONTAINER,
+            }];
+            Ids {
+                uids: map.clone(),
+                gids: map,
+                writer: Writer::Direct,
+            }
         }
-        IdSource::Namespace { uids, gids } => {
-            Ids { uids: uids.clone(), gids: gids.clone(), writer: Writer::Direct }
-        }
+        IdSource::Namespace { uids, gids } => Ids {
+            uids: uids.clone(),
+            gids: gids.clone(),
+            writer: Writer::Direct,
+        },
         IdSource::Sub { uids, gids } => {
             // Without the right to idmap a mount, the only way to make the caller's files look as
             // if owned by the container's user is to map that user to the caller.
-            let (uid, gid) = if matches_owner(spec) { (user.uid, user.gid) } else { (0, 0) };
+            let (uid, gid) = if matches_owner(spec) {
+                (user.uid, user.gid)
+            } else {
+                (0, 0)
+            };
             Ids {
                 uids: around(uid, host.caller.uid, *uids),
                 gids: around(gid, host.caller.gid, *gids),
@@ -95,8 +118,16 @@ fn automatic(spec: &Spec, host: &Host, user: &Credentials) -> Ids {
             }
         }
         IdSource::Own { .. } => Ids {
-            uids: vec![IdMap { inside: user.uid, outside: host.caller.uid, count: 1 }],
-            gids: vec![IdMap { inside: user.gid, outside: host.caller.gid, count: 1 }],
+            uids: vec![IdMap {
+                inside: user.uid,
+                outside: host.caller.uid,
+                count: 1,
+            }],
+            gids: vec![IdMap {
+                inside: user.gid,
+                outside: host.caller.gid,
+                count: 1,
+            }],
             writer: Writer::DirectOwnId,
         },
     }
@@ -104,7 +135,13 @@ fn automatic(spec: &Spec, host: &Host, user: &Credentials) -> Ids {
 
 fn matches_owner(spec: &Spec) -> bool {
     spec.mounts.iter().any(|mount| {
-        matches!(mount.value.source, MountSource::Bind { owner: Owner::Match, .. })
+        matches!(
+            mount.value.source,
+            MountSource::Bind {
+                owner: Owner::Match,
+                ..
+            }
+        )
     })
 }
 
@@ -113,9 +150,21 @@ fn around(inside: u32, own: u32, (first, count): (u32, u32)) -> Vec<IdMap> {
     let count = count.min(IDS_PER_CONTAINER - 1);
     let below = inside.min(count);
     [
-        IdMap { inside: 0, outside: first, count: below },
-        IdMap { inside, outside: own, count: 1 },
-        IdMap { inside: inside.saturating_add(1), outside: first + below, count: count - below },
+        IdMap {
+            inside: 0,
+            outside: first,
+            count: below,
+        },
+        IdMap {
+            inside,
+            outside: own,
+            count: 1,
+        },
+        IdMap {
+            inside: inside.saturating_add(1),
+            outside: first + below,
+            count: count - below,
+        },
     ]
     .into_iter()
     .filter(|map| map.count > 0)
@@ -144,12 +193,19 @@ fn mapped(
         .iter()
         .map(|map| match map.count {
             1 => map.inside.to_string(),
-            count => format!("{}–{}", map.inside, u64::from(map.inside) + u64::from(count) - 1),
+            count => format!(
+                "{}–{}",
+                map.inside,
+                u64::from(map.inside) + u64::from(count) - 1
+            ),
         })
         .collect();
     let error = Diagnostic::input(
         origin,
-        format!("{what} {id} is not one of the container's ids ({})", ranges.join(", ")),
+        format!(
+            "{what} {id} is not one of the container's ids ({})",
+            ranges.join(", ")
+        ),
     );
     Err(match &host.ids {
         IdSource::Own { because } => error.help(format!("this user has no further ids: {because}")),
@@ -162,7 +218,11 @@ mod tests {
     use super::*;
 
     fn map(inside: u32, outside: u32, count: u32) -> IdMap {
-        IdMap { inside, outside, count }
+        IdMap {
+            inside,
+            outside,
+            count,
+        }
     }
 
     #[test]
@@ -173,7 +233,11 @@ mod tests {
         );
         assert_eq!(
             around(33, 1000, (100_000, 65_536)),
-            [map(0, 100_000, 33), map(33, 1000, 1), map(34, 100_033, 65_502)]
+            [
+                map(0, 100_000, 33),
+                map(33, 1000, 1),
+                map(34, 100_033, 65_502)
+            ]
         );
         assert_eq!(around(0, 1000, (100_000, 0)), [map(0, 1000, 1)]);
         assert_eq!(

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use cgroup::device::{Access, DeviceRule, DeviceType};
 use cgroup::{
-    BlockDevice, Bytes, Controller, Controllers, CpuList, CpuMax, IoMax, Limit, Limits, Micros, Write, enabling,
+    BlockDevice, Bytes, Controller, Controllers, CpuList, CpuMax, IoMax, Limit, Limits, Micros,
+    Write, enabling,
 };
 
 use crate::error::Diagnostic;
@@ -59,14 +60,22 @@ pub(super) fn resolve(
             notes.push(Note::new(format!(
                 "no cgroup of its own, so no default limits either: {because}"
             )));
-            return Ok(Group { unmet, ..Group::default() });
+            return Ok(Group {
+                unmet,
+                ..Group::default()
+            });
         }
     };
-    let unmet = asked.iter().filter_map(|At { value: write, origin }| {
-        let (controller, holder) = missing(write, place)?;
-        let message = format!("the limit {write} needs the cgroup2 controller `{controller}`");
-        Some(Diagnostic::host(*origin, message).help(holder))
-    });
+    let unmet = asked.iter().filter_map(
+        |At {
+             value: write,
+             origin,
+         }| {
+            let (controller, holder) = missing(write, place)?;
+            let message = format!("the limit {write} needs the cgroup2 controller `{controller}`");
+            Some(Diagnostic::host(*origin, message).help(holder))
+        },
+    );
     let unmet = unmet.collect();
     let mut writes = asked;
     for write in defaults(&spec.resources) {
@@ -77,21 +86,36 @@ pub(super) fn resolve(
             ))),
         }
     }
-    Ok(Group { unmet, ..make(spec, host, place, writes) })
+    Ok(Group {
+        unmet,
+        ..make(spec, host, place, writes)
+    })
 }
 
 /// The controllers of the limits that are asked for.
 #[must_use]
 pub fn controllers(resources: &Resources) -> Controllers {
     let r = resources;
-    let memory = [&r.memory_max, &r.memory_high, &r.memory_low, &r.memory_min, &r.memory_swap_max]
-        .iter()
-        .any(|limit| limit.is_some());
+    let memory = [
+        &r.memory_max,
+        &r.memory_high,
+        &r.memory_low,
+        &r.memory_min,
+        &r.memory_swap_max,
+    ]
+    .iter()
+    .any(|limit| limit.is_some());
     let mut needed = Controllers::default();
     for (asked, controller) in [
         (memory || r.memory_oom_group.is_some(), Controller::Memory),
-        (r.cpu_max.is_some() || r.cpu_weight.is_some(), Controller::Cpu),
-        (r.cpuset_cpus.is_some() || r.cpuset_mems.is_some(), Controller::Cpuset),
+        (
+            r.cpu_max.is_some() || r.cpu_weight.is_some(),
+            Controller::Cpu,
+        ),
+        (
+            r.cpuset_cpus.is_some() || r.cpuset_mems.is_some(),
+            Controller::Cpuset,
+        ),
         (!r.io.is_empty() || r.io_weight.is_some(), Controller::Io),
         (r.pids_max.is_some(), Controller::Pids),
     ] {
@@ -109,7 +133,10 @@ fn missing(write: &Write, place: &Place) -> Option<(Controller, String)> {
         return None;
     }
     let holder = place.holders.iter().find(|(held, _)| *held == controller);
-    Some((controller, holder.map_or_else(String::new, |(_, by)| by.clone())))
+    Some((
+        controller,
+        holder.map_or_else(String::new, |(_, by)| by.clone()),
+    ))
 }
 
 fn make(spec: &Spec, host: &Host, place: &Place, writes: Vec<At<Write>>) -> Group {
@@ -120,31 +147,56 @@ fn make(spec: &Spec, host: &Host, place: &Place, writes: Vec<At<Write>>) -> Grou
     let mut ops = Vec::new();
     for level in &place.levels {
         if !level.exists {
-            ops.push(At::default_of(Op::MakeParentGroup { dir: level.dir.clone() }));
+            ops.push(At::default_of(Op::MakeParentGroup {
+                dir: level.dir.clone(),
+            }));
         }
         if let Some(write) = enabling(level.enabled, needed) {
             let dir = level.dir.clone();
             ops.push(At::default_of(Op::EnableControllers { dir, write }));
         }
     }
-    let parent = place.levels.last().map_or(&place.mount_point, |level| &level.dir);
+    let parent = place
+        .levels
+        .last()
+        .map_or(&place.mount_point, |level| &level.dir);
     let dir = parent.join(&spec.name.value);
-    ops.push(At { value: Op::MakeGroup { dir: dir.clone() }, origin: spec.name.origin });
+    ops.push(At {
+        value: Op::MakeGroup { dir: dir.clone() },
+        origin: spec.name.origin,
+    });
     ops.extend(writes.into_iter().map(|write| {
-        write.map(|write| Op::WriteLimit { dir: dir.clone(), write })
+        write.map(|write| Op::WriteLimit {
+            dir: dir.clone(),
+            write,
+        })
     }));
     // In a user namespace of its own no node can be made, and what is bound is the user's choice.
     if spec.namespaces.user.value == UserNamespace::Host {
         let allowed = devices(spec, host);
         let origin = spec.namespaces.user.origin;
-        ops.push(At { value: Op::DeviceFilter { dir: dir.clone(), allowed }, origin });
+        ops.push(At {
+            value: Op::DeviceFilter {
+                dir: dir.clone(),
+                allowed,
+            },
+            origin,
+        });
     }
-    Group { ops, dir: Some(dir), unmet: Vec::new() }
+    Group {
+        ops,
+        dir: Some(dir),
+        unmet: Vec::new(),
+    }
 }
 
 /// What may be opened: what /dev has, terminals, and what was asked for.
 fn devices(spec: &Spec, host: &Host) -> Vec<DeviceRule> {
-    let access = Access { read: true, write: true, mknod: false };
+    let access = Access {
+        read: true,
+        write: true,
+        mknod: false,
+    };
     let rule = |device_type, major, minor| DeviceRule {
         device_type: Some(device_type),
         major: Some(major),
@@ -167,7 +219,10 @@ fn devices(spec: &Spec, host: &Host) -> Vec<DeviceRule> {
 /// What is set although nobody asked.
 fn defaults(resources: &Resources) -> Vec<Write> {
     let limits = Limits {
-        pids_max: resources.pids_max.is_none().then_some(Limit::Value(DEFAULT_PIDS)),
+        pids_max: resources
+            .pids_max
+            .is_none()
+            .then_some(Limit::Value(DEFAULT_PIDS)),
         // A container with some of its processes killed is seldom of use.
         memory_oom_group: resources.memory_oom_group.is_none().then_some(true),
         ..Limits::default()
@@ -176,12 +231,11 @@ fn defaults(resources: &Resources) -> Vec<Write> {
 }
 
 /// The writes that were asked for, each with its line.
-fn asked(
-    resources: &Resources,
-    host: &Host,
-    problems: &mut Vec<Diagnostic>,
-) -> Vec<At<Write>> {
-    let mut collect = Collect { writes: Vec::new(), problems };
+fn asked(resources: &Resources, host: &Host, problems: &mut Vec<Diagnostic>) -> Vec<At<Write>> {
+    let mut collect = Collect {
+        writes: Vec::new(),
+        problems,
+    };
     let bytes = |limit| match limit {
         spec::Limit::Max => Limit::Max,
         spec::Limit::Value(bytes) => Limit::Value(Bytes(bytes)),
@@ -191,11 +245,16 @@ fn asked(
     collect.one(&r.memory_high, |l, v| l.memory_high = Some(bytes(*v)));
     collect.one(&r.memory_low, |l, v| l.memory_low = Some(bytes(*v)));
     collect.one(&r.memory_min, |l, v| l.memory_min = Some(bytes(*v)));
-    collect.one(&r.memory_swap_max, |l, v| l.memory_swap_max = Some(bytes(*v)));
+    collect.one(&r.memory_swap_max, |l, v| {
+        l.memory_swap_max = Some(bytes(*v))
+    });
     collect.one(&r.memory_oom_group, |l, v| l.memory_oom_group = Some(*v));
     collect.one(&r.cpu_max, |l, v| {
         let quota = Limit::Value(Micros(v.quota_us));
-        l.cpu_max = Some(CpuMax { quota, period: Micros(v.period_us) });
+        l.cpu_max = Some(CpuMax {
+            quota,
+            period: Micros(v.period_us),
+        });
     });
     collect.one(&r.cpu_weight, |l, v| l.cpu_weight = Some(*v));
     collect.list(&r.cpuset_cpus, |l, list| l.cpuset_cpus = Some(list));
@@ -209,7 +268,13 @@ fn asked(
     collect.one(&r.io_weight, |l, v| l.io_weight = Some(*v));
     for At { value, origin } in &r.io {
         match io_max(value, host) {
-            Ok(limit) => collect.write(*origin, Limits { io_max: vec![limit], ..Limits::default() }),
+            Ok(limit) => collect.write(
+                *origin,
+                Limits {
+                    io_max: vec![limit],
+                    ..Limits::default()
+                },
+            ),
             Err(problem) => collect.problems.push(Diagnostic::input(*origin, problem)),
         }
     }
@@ -231,7 +296,9 @@ impl Collect<'_> {
     }
 
     fn list(&mut self, value: &Option<At<String>>, set: impl FnOnce(&mut Limits, CpuList)) {
-        let Some(At { value, origin }) = value else { return };
+        let Some(At { value, origin }) = value else {
+            return;
+        };
         match CpuList::parse(value) {
             Some(list) => {
                 let mut limits = Limits::default();
@@ -246,13 +313,20 @@ impl Collect<'_> {
     }
 
     fn write(&mut self, origin: Origin, limits: Limits) {
-        self.writes.extend(limits.writes().into_iter().map(|value| At { value, origin }));
+        self.writes.extend(
+            limits
+                .writes()
+                .into_iter()
+                .map(|value| At { value, origin }),
+        );
     }
 }
 
 fn io_max(limit: &spec::IoLimit, host: &Host) -> Result<IoMax, String> {
     let device = &limit.device;
-    let facts = host.path(device).ok_or(format!("the device {device:?} does not exist"))?;
+    let facts = host
+        .path(device)
+        .ok_or(format!("the device {device:?} does not exist"))?;
     let (PathKind::BlockDevice, Some((major, minor))) = (facts.kind, facts.device) else {
         return Err(format!("{device:?} is not a block device"));
     };

@@ -3,6 +3,7 @@
 //! [`plan`] is pure: it makes no system call, reads no file and no clock. What it returns is what
 //! [`start`](crate::start) executes, nothing else, and what `ctr plan` prints.
 
+mod hidden;
 mod ids;
 mod limits;
 mod op;
@@ -10,12 +11,12 @@ mod program;
 mod security;
 mod tree;
 
+pub use hidden::{NOT_FROM_HOST, host_secrets};
 pub use ids::{Ids, Writer};
 pub use limits::controllers;
 pub use op::{By, Op};
 pub use program::{Exec, path as search_path};
 pub use security::DEFAULT_RLIMITS;
-pub use tree::{NOT_FROM_HOST, host_secrets};
 
 use std::path::PathBuf;
 
@@ -43,7 +44,10 @@ impl Note {
     }
 
     pub(crate) fn at(origin: Origin, text: impl Into<String>) -> Self {
-        Self { origin, text: text.into() }
+        Self {
+            origin,
+            text: text.into(),
+        }
     }
 }
 
@@ -125,43 +129,23 @@ pub struct Operation {
 /// # Errors
 /// Everything that is wrong with it, in one pass.
 pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
-    let user = user(spec, host).map_err(|problem| vec![problem])?;
-    let mut problems = Vec::new();
-    let mut notes = Vec::new();
-    let mut keep = |result: Result<_, Vec<Diagnostic>>| result.map_err(|more| problems.extend(more)).ok();
-
-    let ids = keep(ids::resolve(spec, host, &user).map(Some).map_err(|problem| vec![problem]));
-    let ids = ids.flatten().flatten();
-    let exec = program::resolve(spec, &user).map_err(|problem| problems.push(problem)).ok();
-    let group = limits::resolve(spec, host, &mut notes).map_err(|more| problems.extend(more)).ok();
-    let security = security::resolve(spec, host, &user, ids.as_ref().map(|ids| &ids.value))
-        .map_err(|more| problems.extend(more))
-        .ok();
-    let tree = tree::resolve(spec, host, &user, ids.as_ref())
-        .map_err(|more| problems.extend(more))
-        .ok();
-    let (Some(exec), Some(group), Some(security), Some(tree), true) =
-        (exec, group, security, tree, problems.is_empty())
-    else {
-        return Err(problems);
-    };
-    notes.extend(security.notes);
-    notes.extend(tree.notes);
-    if ids.as_ref().is_some_and(|ids| ids.value.writer == Writer::DirectOwnId) {
-        notes.push(own_id_note(host));
-    }
-
-    let publish = Op::PublishState { dir: host.state_root.join(&spec.name.value) };
-    let mut before: Vec<At<Op>> = ids.iter().filter_map(|ids| claim(ids, host)).collect();
-    before.push(At { value: publish, origin: spec.name.origin });
-    before.extend(group.ops);
-    before.extend(tree.before.iter().cloned());
-    let mut between: Vec<At<Op>> = ids.iter().map(|ids| ids.clone().map(Op::WriteIds)).collect();
-    between.extend(tree.between.iter().cloned());
-    between.extend(security.raise.into_iter().map(|limit| limit.map(Op::Prlimit)));
-    between.extend(spec.security.oom_score_adj.clone().map(|value| value.map(Op::OomScoreAdj)));
-    between.push(At::default_of(Op::Go { mounts: tree.passed }));
+    let parts = parts(spec, host)?;
+    let before = before(spec, host, &parts);
+    let between = between(spec, &parts);
+    let Parts {
+        user,
+        ids,
+        exec,
+        group,
+        security,
+        tree,
+        notes,
+    } = parts;
     let own_net = spec.namespaces.net.value == Network::None;
+    let loopback = At {
+        value: netns::Loopback::new(),
+        origin: spec.namespaces.net.origin,
+    };
     Ok(Plan {
         name: spec.name.value.clone(),
         before,
@@ -178,8 +162,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
         notes,
         unmet: group.unmet,
         uts: spec.hostname.clone().map(|hostname| Uts { hostname }),
-        loopback: own_net
-            .then(|| At { value: netns::Loopback::new(), origin: spec.namespaces.net.origin }),
+        loopback: own_net.then_some(loopback),
         tree: tree.tree,
         bounding: security.bounding,
         confinement: security.program,
@@ -188,13 +171,107 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
     })
 }
 
+/// What a plan is put together from.
+struct Parts {
+    user: Credentials,
+    ids: Option<At<Ids>>,
+    exec: Exec,
+    group: limits::Group,
+    security: security::Security,
+    tree: tree::Resolved,
+    notes: Vec<Note>,
+}
+
+/// Each part for itself, so that the problems of all are found.
+fn parts(spec: &Spec, host: &Host) -> Result<Parts, Vec<Diagnostic>> {
+    let user = user(spec, host).map_err(|problem| vec![problem])?;
+    let mut problems = Vec::new();
+    let mut notes = Vec::new();
+    let ids = ids::resolve(spec, host, &user).unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
+    let exec = program::resolve(spec, &user).map_err(|problem| problems.push(problem));
+    let group = limits::resolve(spec, host, &mut notes).map_err(|more| problems.extend(more));
+    let of_ids = ids.as_ref().map(|ids| &ids.value);
+    let security =
+        security::resolve(spec, host, &user, of_ids).map_err(|more| problems.extend(more));
+    let tree = tree::resolve(spec, host, &user, of_ids).map_err(|more| problems.extend(more));
+    let (Ok(exec), Ok(group), Ok(mut security), Ok(mut tree), true) =
+        (exec, group, security, tree, problems.is_empty())
+    else {
+        return Err(problems);
+    };
+    notes.append(&mut security.notes);
+    notes.append(&mut tree.notes);
+    if of_ids.is_some_and(|ids| ids.writer == Writer::DirectOwnId) {
+        notes.push(own_id_note(host));
+    }
+    Ok(Parts {
+        user,
+        ids,
+        exec,
+        group,
+        security,
+        tree,
+        notes,
+    })
+}
+
+/// What could outlive a crash is made after the record that names it.
+fn before(spec: &Spec, host: &Host, parts: &Parts) -> Vec<At<Op>> {
+    let publish = Op::PublishState {
+        dir: host.state_root.join(&spec.name.value),
+    };
+    let mut ops: Vec<At<Op>> = parts
+        .ids
+        .iter()
+        .filter_map(|ids| claim(ids, host))
+        .collect();
+    ops.push(At {
+        value: publish,
+        origin: spec.name.origin,
+    });
+    ops.extend(parts.group.ops.iter().cloned());
+    ops.extend(parts.tree.before.iter().cloned());
+    ops
+}
+
+/// The maps first: what follows needs them.
+fn between(spec: &Spec, parts: &Parts) -> Vec<At<Op>> {
+    let ids = parts.ids.iter().map(|ids| ids.clone().map(Op::WriteIds));
+    let raise = parts
+        .security
+        .raise
+        .iter()
+        .map(|limit| limit.clone().map(Op::Prlimit));
+    let oom = spec
+        .security
+        .oom_score_adj
+        .iter()
+        .map(|value| value.clone().map(Op::OomScoreAdj));
+    ids.chain(parts.tree.between.iter().cloned())
+        .chain(raise)
+        .chain(oom)
+        .chain([At::default_of(Op::Go {
+            mounts: parts.tree.passed,
+        })])
+        .collect()
+}
+
 /// The claim of the ids, where they are a range of this machine.
 fn claim(ids: &At<Ids>, host: &Host) -> Option<At<Op>> {
     let (IdSource::Range { first, slot }, [map]) = (&host.ids, &ids.value.uids[..]) else {
         return None;
     };
-    let claim = Op::ClaimIds { dir: host.state_root.join("ids"), slot: *slot };
-    (map.outside == *first).then_some(At { value: claim, origin: ids.origin })
+    let claim = Op::ClaimIds {
+        dir: host.state_root.join("ids"),
+        slot: *slot,
+    };
+    (map.outside == *first).then_some(At {
+        value: claim,
+        origin: ids.origin,
+    })
 }
 
 fn namespaces(user: bool, net: bool) -> Namespaces {
@@ -213,7 +290,9 @@ fn own_id_note(host: &Host) -> Note {
         IdSource::Own { because } => because.as_str(),
         _ => "its map says so",
     };
-    Note::new(format!("the container has one id, this user's own ({because}); programs that change users fail"))
+    Note::new(format!(
+        "the container has one id, this user's own ({because}); programs that change users fail"
+    ))
 }
 
 fn user(spec: &Spec, host: &Host) -> Result<Credentials, Diagnostic> {
@@ -229,7 +308,11 @@ impl Plan {
     /// What the child does while its supervisor writes its maps.
     pub(crate) fn early(&self) -> Vec<Phase<'_>> {
         let mut phases = vec![Phase::Uts(&self.uts.value), Phase::Confine(&self.bounding)];
-        phases.extend(self.loopback.as_ref().map(|steps| Phase::Loopback(&steps.value)));
+        phases.extend(
+            self.loopback
+                .as_ref()
+                .map(|steps| Phase::Loopback(&steps.value)),
+        );
         phases
     }
 
@@ -269,13 +352,32 @@ impl Plan {
             self.child(Who::Init, &phase, &mut list);
         }
         if let Some(init) = &self.init {
-            list.push(operation(Who::Init, "the program's process; this one stays as the init", FORK.into(), Origin::Default));
+            list.push(operation(
+                Who::Init,
+                "the program's process; this one stays as the init",
+                FORK.into(),
+                Origin::Default,
+            ));
             self.child(Who::Init, &Phase::Confine(init), &mut list);
-            list.push(operation(Who::Program, CONFINE, "setsid()".into(), Origin::Default));
+            list.push(operation(
+                Who::Program,
+                CONFINE,
+                "setsid()".into(),
+                Origin::Default,
+            ));
         }
-        let who = if self.init.is_some() { Who::Program } else { Who::Init };
+        let who = if self.init.is_some() {
+            Who::Program
+        } else {
+            Who::Init
+        };
         if self.tty.value {
-            list.push(operation(who, "a terminal of its own", TTY.into(), self.tty.origin));
+            list.push(operation(
+                who,
+                "a terminal of its own",
+                TTY.into(),
+                self.tty.origin,
+            ));
         }
         self.child(who, &Phase::Confine(&self.confinement), &mut list);
         list.push(self.exec_operation(who, 0));
@@ -287,7 +389,10 @@ impl Plan {
             let mut undo = value.undo();
             for call in value.calls() {
                 let operation = operation(Who::Supervisor, value.purpose(), call, *origin);
-                list.push(Operation { undo: undo.take(), ..operation });
+                list.push(Operation {
+                    undo: undo.take(),
+                    ..operation
+                });
             }
         }
     }
@@ -319,8 +424,10 @@ impl Plan {
         // The kernel would take the supervisor's cgroup for the root of a cgroup namespace made here.
         let mut now = self.namespaces;
         now.set(Namespaces::NEWCGROUP, self.cgroup.is_none());
-        let mut flags: Vec<String> =
-            now.iter_names().map(|(name, _)| format!("CLONE_{name}")).collect();
+        let mut flags: Vec<String> = now
+            .iter_names()
+            .map(|(name, _)| format!("CLONE_{name}"))
+            .collect();
         flags.push("CLONE_PIDFD".into());
         let cgroup = match &self.cgroup {
             Some(dir) => {
@@ -329,18 +436,30 @@ impl Plan {
             }
             None => String::new(),
         };
-        let call = format!("clone3({{flags={}, exit_signal=SIGCHLD{cgroup}}})", flags.join("|"));
+        let call = format!(
+            "clone3({{flags={}, exit_signal=SIGCHLD{cgroup}}})",
+            flags.join("|")
+        );
         Operation {
             undo: Some("SIGKILL to the child, which is PID 1 of all that follow, and wait".into()),
-            ..operation(Who::Supervisor, "the container's first process, in namespaces of its own", call, Origin::Default)
+            ..operation(
+                Who::Supervisor,
+                "the container's first process, in namespaces of its own",
+                call,
+                Origin::Default,
+            )
         }
     }
 
     /// The execve of one candidate.
     pub(crate) fn exec_operation(&self, who: Who, candidate: usize) -> Operation {
         let path = &self.exec.candidates[candidate.min(self.exec.candidates.len() - 1)];
-        let argv: Vec<String> =
-            self.exec.argv.iter().map(|arg| format!("{:?}", arg.to_string_lossy())).collect();
+        let argv: Vec<String> = self
+            .exec
+            .argv
+            .iter()
+            .map(|arg| format!("{:?}", arg.to_string_lossy()))
+            .collect();
         let rest = match self.exec.candidates.len() {
             1 => "",
             _ => " /* or the next directory of PATH */",
@@ -366,7 +485,11 @@ impl Plan {
         let (who, phase) = match phase.checked_sub(setup.len()) {
             None => (Who::Init, setup.into_iter().nth(phase)?),
             Some(0) => {
-                let who = if self.init.is_some() { Who::Program } else { Who::Init };
+                let who = if self.init.is_some() {
+                    Who::Program
+                } else {
+                    Who::Init
+                };
                 (who, Phase::Confine(&self.confinement))
             }
             Some(1) => (Who::Init, Phase::Confine(self.init.as_ref()?)),
@@ -386,7 +509,13 @@ const SESSION: &str = "out of the caller's terminal; its own view of cgroups";
 const CONFINE: &str = "what the program may do";
 
 fn operation(who: Who, purpose: &'static str, call: String, origin: Origin) -> Operation {
-    Operation { who, purpose, call, origin, undo: None }
+    Operation {
+        who,
+        purpose,
+        call,
+        origin,
+        undo: None,
+    }
 }
 
 #[cfg(test)]

@@ -118,24 +118,37 @@ impl Op {
                         "bpf(BPF_PROG_LOAD, {{prog_type=BPF_PROG_TYPE_CGROUP_DEVICE, /* allow {} */}})",
                         rules.join(", ")
                     ),
-                    format!("bpf(BPF_PROG_ATTACH, {{target_fd=<{}>, BPF_CGROUP_DEVICE}})", dir.display()),
+                    format!(
+                        "bpf(BPF_PROG_ATTACH, {{target_fd=<{}>, BPF_CGROUP_DEVICE}})",
+                        dir.display()
+                    ),
                 ]
             }
             Self::ClaimIds { dir, slot } => vec![format!(
                 "openat(<{}>, \"{slot}\", O_RDWR|O_CREAT|O_NOFOLLOW|O_CLOEXEC, 0600)",
                 dir.display()
             )],
-            Self::CloneMount { path, recursive, .. } => {
+            Self::CloneMount {
+                path, recursive, ..
+            } => {
                 let recursive = if *recursive { "|AT_RECURSIVE" } else { "" };
-                vec![format!("open_tree(AT_FDCWD, {path:?}, OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC{recursive})")]
+                vec![format!(
+                    "open_tree(AT_FDCWD, {path:?}, OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC{recursive})"
+                )]
             }
             Self::HoldUserNamespace { ids, .. } => {
-                let mut calls = vec!["clone3({flags=CLONE_NEWUSER|CLONE_PIDFD, exit_signal=SIGCHLD})".into()];
+                let mut calls =
+                    vec!["clone3({flags=CLONE_NEWUSER|CLONE_PIDFD, exit_signal=SIGCHLD})".into()];
                 calls.extend(write_ids(ids));
                 calls
             }
             Self::WriteIds(ids) => write_ids(ids),
-            Self::IdmapMount { path, recursive, by, .. } => {
+            Self::IdmapMount {
+                path,
+                recursive,
+                by,
+                ..
+            } => {
                 let recursive = if *recursive { "|AT_RECURSIVE" } else { "" };
                 let userns = match by {
                     By::Container => "the container's user namespace",
@@ -146,10 +159,17 @@ impl Op {
                     path.display()
                 )]
             }
-            Self::Prlimit(limit) => vec![format!("prlimit64(PID, {}, {limit}, NULL)", limit.resource)],
-            Self::OomScoreAdj(value) => vec![write(Path::new("/proc/PID/oom_score_adj"), &value.to_string())],
+            Self::Prlimit(limit) => {
+                vec![format!("prlimit64(PID, {}, {limit}, NULL)", limit.resource)]
+            }
+            Self::OomScoreAdj(value) => vec![write(
+                Path::new("/proc/PID/oom_score_adj"),
+                &value.to_string(),
+            )],
             Self::Go { mounts: 0 } => vec!["sendmsg(child, GO)".into()],
-            Self::Go { mounts } => vec![format!("sendmsg(child, GO, SCM_RIGHTS, [{mounts} mounts])")],
+            Self::Go { mounts } => {
+                vec![format!("sendmsg(child, GO, SCM_RIGHTS, [{mounts} mounts])")]
+            }
         }
     }
 
@@ -178,10 +198,14 @@ impl Op {
     #[must_use]
     pub fn undo(&self) -> Option<String> {
         match self {
-            Self::ClaimIds { dir, slot } => Some(format!("unlinkat(<{}>, \"{slot}\", 0)", dir.display())),
+            Self::ClaimIds { dir, slot } => {
+                Some(format!("unlinkat(<{}>, \"{slot}\", 0)", dir.display()))
+            }
             Self::PublishState { dir } => Some(format!("unlink and rmdir({dir:?})")),
             Self::MakeGroup { dir } => Some(format!("rmdir({dir:?})")),
-            Self::CloneMount { .. } => Some("close: a detached mount dies with its descriptor".into()),
+            Self::CloneMount { .. } => {
+                Some("close: a detached mount dies with its descriptor".into())
+            }
             Self::HoldUserNamespace { .. } => Some("close: it dies with its descriptor".into()),
             _ => None,
         }
@@ -193,7 +217,9 @@ fn publish_state(dir: &Path) -> Vec<String> {
     let run = dir.parent().unwrap_or(dir).display();
     vec![
         format!("mkdirat(<{run}>, \".new.PID.{name}\", 0700)"),
-        format!("openat(<{run}/.new.PID.{name}>, \"state.json\", O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0600)"),
+        format!(
+            "openat(<{run}/.new.PID.{name}>, \"state.json\", O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0600)"
+        ),
         format!("write(<{run}/.new.PID.{name}/state.json>, …)"),
         format!("renameat2(<{run}>, \".new.PID.{name}\", <{run}>, {name:?}, RENAME_NOREPLACE)"),
     ]
@@ -211,12 +237,17 @@ fn write(path: &Path, value: &str) -> String {
 
 fn write_ids(ids: &Ids) -> Vec<String> {
     let text = |maps: &[IdMap], separator: &str| {
-        let lines: Vec<String> =
-            maps.iter().map(|map| format!("{} {} {}", map.inside, map.outside, map.count)).collect();
+        let lines: Vec<String> = maps
+            .iter()
+            .map(|map| format!("{} {} {}", map.inside, map.outside, map.count))
+            .collect();
         lines.join(separator)
     };
     let map = |file: &str, maps: &[IdMap]| {
-        write(Path::new(&format!("/proc/PID/{file}")), &format!("{}\n", text(maps, "\n")))
+        write(
+            Path::new(&format!("/proc/PID/{file}")),
+            &format!("{}\n", text(maps, "\n")),
+        )
     };
     match ids.writer {
         Writer::Direct => vec![map("uid_map", &ids.uids), map("gid_map", &ids.gids)],
@@ -226,8 +257,14 @@ fn write_ids(ids: &Ids) -> Vec<String> {
             map("gid_map", &ids.gids),
         ],
         Writer::Newuidmap => vec![
-            format!("execve(\"newuidmap\", [PID, {}])", text(&ids.uids, ", ").replace(' ', ", ")),
-            format!("execve(\"newgidmap\", [PID, {}])", text(&ids.gids, ", ").replace(' ', ", ")),
+            format!(
+                "execve(\"newuidmap\", [PID, {}])",
+                text(&ids.uids, ", ").replace(' ', ", ")
+            ),
+            format!(
+                "execve(\"newgidmap\", [PID, {}])",
+                text(&ids.gids, ", ").replace(' ', ", ")
+            ),
         ],
     }
 }

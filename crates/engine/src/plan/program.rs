@@ -20,7 +20,10 @@ pub struct Exec {
 }
 
 pub(super) fn resolve(spec: &Spec, user: &Credentials) -> Result<Exec, Diagnostic> {
-    let At { value: argv, origin } = &spec.process.argv;
+    let At {
+        value: argv,
+        origin,
+    } = &spec.process.argv;
     let Some(program) = argv.first().filter(|program| !program.is_empty()) else {
         return Err(Diagnostic::input(*origin, "`command` names no program"));
     };
@@ -29,17 +32,33 @@ pub(super) fn resolve(spec: &Spec, user: &Credentials) -> Result<Exec, Diagnosti
         .map(|arg| c_string(arg, *origin, "an argument of `command`"))
         .collect::<Result<Vec<_>, _>>()?;
     let mut envp = Vec::with_capacity(spec.process.env.len() + 1);
-    for At { value: (name, value), origin } in &spec.process.env {
-        envp.push(c_string(&format!("{name}={value}"), *origin, &format!("env `{name}`"))?);
+    for At {
+        value: (name, value),
+        origin,
+    } in &spec.process.env
+    {
+        envp.push(c_string(
+            &format!("{name}={value}"),
+            *origin,
+            &format!("env `{name}`"),
+        )?);
     }
     if !has(spec, "HOME") {
-        let home = user.home.as_deref().unwrap_or(if user.uid == 0 { "/root" } else { "/" });
+        let home = user
+            .home
+            .as_deref()
+            .unwrap_or(if user.uid == 0 { "/root" } else { "/" });
         envp.push(c_string(&format!("HOME={home}"), Origin::Default, "HOME")?);
     }
     let candidates = search(program, path(spec))
         .map(|candidate| c_string(&candidate, *origin, "`command`"))
         .collect::<Result<_, _>>()?;
-    Ok(Exec { candidates, argv: argv_c, envp, origin: *origin })
+    Ok(Exec {
+        candidates,
+        argv: argv_c,
+        envp,
+        origin: *origin,
+    })
 }
 
 fn has(spec: &Spec, name: &str) -> bool {
@@ -49,7 +68,12 @@ fn has(spec: &Spec, name: &str) -> bool {
 /// PATH of the container, empty when it has none.
 #[must_use]
 pub fn path(spec: &Spec) -> &str {
-    let path = spec.process.env.iter().rev().find(|env| env.value.0 == "PATH");
+    let path = spec
+        .process
+        .env
+        .iter()
+        .rev()
+        .find(|env| env.value.0 == "PATH");
     path.map_or("", |env| &env.value.1)
 }
 
@@ -58,18 +82,23 @@ fn search<'a>(program: &'a str, path: &'a str) -> Box<dyn Iterator<Item = String
     if program.contains('/') {
         return Box::new(std::iter::once(program.to_owned()));
     }
-    Box::new(path.split(':').map(move |dir| match dir.trim_end_matches('/') {
-        // An empty element is the working directory, as POSIX has it.
-        "" if dir.is_empty() => format!("./{program}"),
-        dir => format!("{dir}/{program}"),
-    }))
+    Box::new(
+        path.split(':')
+            .map(move |dir| match dir.trim_end_matches('/') {
+                // An empty element is the working directory, as POSIX has it.
+                "" if dir.is_empty() => format!("./{program}"),
+                dir => format!("{dir}/{program}"),
+            }),
+    )
 }
 
 fn c_string(text: &str, origin: Origin, what: &str) -> Result<CString, Diagnostic> {
-    CString::new(text)
-        .map_err(|nul| {
-            Diagnostic::input(origin, format!("{what} holds a NUL byte at {}", nul.nul_position()))
-        })
+    CString::new(text).map_err(|nul| {
+        Diagnostic::input(
+            origin,
+            format!("{what} holds a NUL byte at {}", nul.nul_position()),
+        )
+    })
 }
 
 #[cfg(test)]

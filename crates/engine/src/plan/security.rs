@@ -13,11 +13,18 @@ use crate::users::Credentials;
 /// Soft and hard limits nobody has to ask for: descriptors as systemd sets them (a hard limit of
 /// 2^30 makes programs that close or map them all one by one crawl), no core dumps, little locked
 /// memory. They are only ever lowered to.
-pub const DEFAULT_RLIMITS: [(&str, u64, u64); 3] =
-    [("nofile", 1024, 524_288), ("core", 0, 0), ("memlock", 8 << 20, 8 << 20)];
+pub const DEFAULT_RLIMITS: [(&str, u64, u64); 3] = [
+    ("nofile", 1024, 524_288),
+    ("core", 0, 0),
+    ("memlock", 8 << 20, 8 << 20),
+];
 
 /// The architecture this program was built for runs the programs of its containers too.
-const NATIVE: Arch = if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { Arch::X86_64 };
+const NATIVE: Arch = if cfg!(target_arch = "aarch64") {
+    Arch::Aarch64
+} else {
+    Arch::X86_64
+};
 
 /// Confinement of the program and of the init, and the limits only the supervisor can raise.
 #[derive(Debug)]
@@ -104,7 +111,14 @@ pub(super) fn resolve(
     match (program, init, problems.is_empty()) {
         (Ok(program), Ok(init), true) => {
             let bounding = Confinement::bounding(capabilities, host.last_capability);
-            Ok(Security { program, bounding, origins, init, raise, notes })
+            Ok(Security {
+                program,
+                bounding,
+                origins,
+                init,
+                raise,
+                notes,
+            })
         }
         (_, Err(problem), _) => {
             problems.push(problem);
@@ -151,11 +165,16 @@ fn filter(
     let At { value, origin } = &spec.security.seccomp;
     let (compiled, what) = match value {
         Seccomp::Unconfined => return None,
-        Seccomp::Default => {
-            (compile(&Profile::default_for(capabilities)), "the default seccomp profile".into())
-        }
+        Seccomp::Default => (
+            compile(&Profile::default_for(capabilities)),
+            "the default seccomp profile".into(),
+        ),
         Seccomp::Profile { path, json } => {
-            let context = docker::Context { arch: NATIVE, capabilities, kernel: host.kernel };
+            let context = docker::Context {
+                arch: NATIVE,
+                capabilities,
+                kernel: host.kernel,
+            };
             let parsed = docker::parse(json, &context);
             let compiled = parsed.and_then(|parsed| compile(&parsed.profile));
             (compiled, format!("seccomp profile {}", path.display()))
@@ -182,15 +201,26 @@ fn limits(
     let mut raise = Vec::new();
     for (name, soft, hard) in DEFAULT_RLIMITS {
         let resource = Resource::from_name(name).expect("the table holds names of the kernel");
-        if spec.security.rlimits.iter().any(|limit| limit.value.name == name) {
+        if spec
+            .security
+            .rlimits
+            .iter()
+            .any(|limit| limit.value.name == name)
+        {
             continue;
         }
-        let bound = current(resource).and_then(|limit| limit.hard).unwrap_or(u64::MAX);
+        let bound = current(resource)
+            .and_then(|limit| limit.hard)
+            .unwrap_or(u64::MAX);
         if bound < hard {
             notes.push(Note::new(format!("RLIMIT_{}: this process's own hard limit {bound} is below the default {hard}, and stays", name.to_uppercase())));
         }
         let (soft, hard) = (Some(soft.min(bound)), Some(hard.min(bound)));
-        set.push(At::default_of(Rlimit { resource, soft, hard }));
+        set.push(At::default_of(Rlimit {
+            resource,
+            soft,
+            hard,
+        }));
     }
     for At { value, origin } in &spec.security.rlimits {
         let resource = match Resource::from_name(&value.name) {
@@ -200,8 +230,14 @@ fn limits(
                 continue;
             }
         };
-        let limit = Rlimit { resource, soft: value.soft, hard: value.hard };
-        let bound = current(resource).and_then(|limit| limit.hard).unwrap_or(u64::MAX);
+        let limit = Rlimit {
+            resource,
+            soft: value.soft,
+            hard: value.hard,
+        };
+        let bound = current(resource)
+            .and_then(|limit| limit.hard)
+            .unwrap_or(u64::MAX);
         if value.hard.unwrap_or(u64::MAX) > bound {
             if !host.caller.may_raise_rlimits {
                 problems.push(
@@ -211,9 +247,19 @@ fn limits(
                 continue;
             }
             let soft = current(resource).and_then(|limit| limit.soft);
-            raise.push(At { value: Rlimit { resource, soft, hard: value.hard }, origin: *origin });
+            raise.push(At {
+                value: Rlimit {
+                    resource,
+                    soft,
+                    hard: value.hard,
+                },
+                origin: *origin,
+            });
         }
-        set.push(At { value: limit, origin: *origin });
+        set.push(At {
+            value: limit,
+            origin: *origin,
+        });
     }
     (set, raise)
 }
@@ -260,7 +306,10 @@ fn label(
 ) -> confine::Builder {
     match (&spec.security.apparmor, &spec.security.selinux) {
         (Some(_), Some(At { origin, .. })) => {
-            problems.push(Diagnostic::input(*origin, "`apparmor` and `selinux` exclude each other"));
+            problems.push(Diagnostic::input(
+                *origin,
+                "`apparmor` and `selinux` exclude each other",
+            ));
             builder
         }
         (Some(At { value, .. }), None) => {
@@ -274,19 +323,33 @@ fn label(
 }
 
 fn label_origin(spec: &Spec) -> Option<Origin> {
-    let label = spec.security.apparmor.as_ref().or(spec.security.selinux.as_ref());
+    let label = spec
+        .security
+        .apparmor
+        .as_ref()
+        .or(spec.security.selinux.as_ref());
     label.map(|label| label.origin)
 }
 
 fn origins(spec: &Spec, limits: &[At<Rlimit>]) -> Origins {
     let security = &spec.security;
-    let asked = security.capabilities_add.iter().chain(&security.capabilities_drop);
+    let asked = security
+        .capabilities_add
+        .iter()
+        .chain(&security.capabilities_drop);
     Origins {
         user: spec.process.user.origin,
-        capabilities: asked.map(|name| name.origin).min_by_key(first_line).unwrap_or_default(),
+        capabilities: asked
+            .map(|name| name.origin)
+            .min_by_key(first_line)
+            .unwrap_or_default(),
         new_privileges: security.new_privileges.origin,
         seccomp: security.seccomp.origin,
-        landlock: security.landlock.as_ref().map(|rules| rules.origin).unwrap_or_default(),
+        landlock: security
+            .landlock
+            .as_ref()
+            .map(|rules| rules.origin)
+            .unwrap_or_default(),
         label: label_origin(spec).unwrap_or_default(),
         rlimits: limits.iter().map(|limit| limit.origin).collect(),
     }

@@ -9,8 +9,8 @@ use super::*;
 use crate::error::Fault;
 use crate::host::{Caller, IdSource, Level, PathFacts, PathKind, Place, UserFiles};
 use crate::spec::{
-    self, At, Limit, Mount, MountSource, Network, Origin, Owner, Process, Resources, Root,
-    Seccomp, Security, Spec, Stop, User, UserNamespace,
+    self, At, Limit, Mount, MountSource, Network, Origin, Owner, Process, Resources, Root, Seccomp,
+    Security, Spec, Stop, User, UserNamespace,
 };
 
 fn spec() -> Spec {
@@ -23,7 +23,10 @@ fn spec() -> Spec {
             argv: At::line(3, vec!["sh".into()]),
             env: vec![At::default_of(("PATH".into(), "/usr/bin:/bin".into()))],
             workdir: At::default_of("/".into()),
-            user: At::default_of(User::Id { uid: 0, group: None }),
+            user: At::default_of(User::Id {
+                uid: 0,
+                group: None,
+            }),
             tty: At::default(),
         },
         namespaces: spec::Namespaces {
@@ -65,11 +68,22 @@ fn root_host() -> Host {
         enabled: Controllers::parse("memory"),
     };
     Host {
-        caller: Caller { uid: 0, gid: 0, privileged: true, may_raise_rlimits: true },
-        ids: IdSource::Range { first: 0x7000_0000, slot: 0 },
+        caller: Caller {
+            uid: 0,
+            gid: 0,
+            privileged: true,
+            may_raise_rlimits: true,
+        },
+        ids: IdSource::Range {
+            first: 0x7000_0000,
+            slot: 0,
+        },
         cgroup: Cgroup::Place(Place {
             mount_point: "/sys/fs/cgroup".into(),
-            levels: vec![level("/sys/fs/cgroup", true), level("/sys/fs/cgroup/ctr", true)],
+            levels: vec![
+                level("/sys/fs/cgroup", true),
+                level("/sys/fs/cgroup/ctr", true),
+            ],
             available: Controllers::parse("cpuset cpu io memory pids"),
             holders: Vec::new(),
         }),
@@ -89,28 +103,48 @@ fn root_host() -> Host {
 
 fn user_host() -> Host {
     Host {
-        caller: Caller { uid: 1000, gid: 1000, ..Caller::default() },
-        ids: IdSource::Own { because: "newuidmap is not installed".into() },
-        cgroup: Cgroup::Unavailable { because: "nothing is delegated".into(), help: "ask".into() },
+        caller: Caller {
+            uid: 1000,
+            gid: 1000,
+            ..Caller::default()
+        },
+        ids: IdSource::Own {
+            because: "newuidmap is not installed".into(),
+        },
+        cgroup: Cgroup::Unavailable {
+            because: "nothing is delegated".into(),
+            help: "ask".into(),
+        },
         ..root_host()
     }
 }
 
 fn calls(plan: &Plan) -> Vec<String> {
-    plan.operations().into_iter().map(|operation| operation.call).collect()
+    plan.operations()
+        .into_iter()
+        .map(|operation| operation.call)
+        .collect()
 }
 
 fn place_of(plan: &Plan, start: &str) -> usize {
     let calls = calls(plan);
-    calls.iter().position(|call| call.starts_with(start)).unwrap_or_else(|| {
-        panic!("no operation starts with {start:?} in\n{}", calls.join("\n"))
-    })
+    calls
+        .iter()
+        .position(|call| call.starts_with(start))
+        .unwrap_or_else(|| {
+            panic!(
+                "no operation starts with {start:?} in\n{}",
+                calls.join("\n")
+            )
+        })
 }
 
 #[test]
 fn what_could_outlive_a_crash_is_made_after_the_record_that_names_it() {
     let plan = plan(&spec(), &root_host()).expect("a plan");
-    assert!(place_of(&plan, "renameat2") < place_of(&plan, "mkdirat(</sys/fs/cgroup/ctr>, \"web\""));
+    assert!(
+        place_of(&plan, "renameat2") < place_of(&plan, "mkdirat(</sys/fs/cgroup/ctr>, \"web\"")
+    );
     assert!(place_of(&plan, "mkdirat(</sys/fs/cgroup/ctr>, \"web\"") < place_of(&plan, "clone3"));
 }
 
@@ -127,9 +161,19 @@ fn a_mount_is_idmapped_only_when_the_maps_it_takes_are_written() {
 fn the_program_is_confined_last_and_its_filter_is_the_last_of_all() {
     let plan = plan(&spec(), &root_host()).expect("a plan");
     let operations = plan.operations();
-    let [.., filter, exec] = &operations[..] else { panic!("too few operations") };
-    assert!(filter.call.starts_with("seccomp(SECCOMP_SET_MODE_FILTER"), "{}", filter.call);
-    assert!(exec.call.starts_with("execve(\"/usr/bin/sh\""), "{}", exec.call);
+    let [.., filter, exec] = &operations[..] else {
+        panic!("too few operations")
+    };
+    assert!(
+        filter.call.starts_with("seccomp(SECCOMP_SET_MODE_FILTER"),
+        "{}",
+        filter.call
+    );
+    assert!(
+        exec.call.starts_with("execve(\"/usr/bin/sh\""),
+        "{}",
+        exec.call
+    );
     assert_eq!((exec.who, exec.origin), (Who::Program, Origin::Line(3)));
 }
 
@@ -145,25 +189,45 @@ fn limits_are_written_with_the_line_that_asked_and_only_missing_controllers_are_
         .expect("the limit");
     assert_eq!(limit.origin, Origin::Line(9));
     let enabling = "write(</sys/fs/cgroup/cgroup.subtree_control>, \"+pids\")";
-    assert!(operations.iter().any(|o| o.call == enabling), "memory is enabled already");
+    assert!(
+        operations.iter().any(|o| o.call == enabling),
+        "memory is enabled already"
+    );
 }
 
 #[test]
 fn a_limit_without_its_controller_is_refused_and_a_default_is_left_out_with_a_note() {
     let mut host = root_host();
-    let Cgroup::Place(place) = &mut host.cgroup else { unreachable!() };
+    let Cgroup::Place(place) = &mut host.cgroup else {
+        unreachable!()
+    };
     place.available = Controllers::parse("hugetlb");
     place.holders = vec![(cgroup::Controller::Pids, "cgroup v1 holds it".into())];
     let plan_of_defaults = plan(&spec(), &host).expect("defaults are no reason to refuse");
-    let notes: Vec<&str> = plan_of_defaults.notes.iter().map(|n| n.text.as_str()).collect();
-    assert!(notes.iter().any(|n| n.contains("pids.max = 4096") && n.contains("v1 holds it")));
+    let notes: Vec<&str> = plan_of_defaults
+        .notes
+        .iter()
+        .map(|n| n.text.as_str())
+        .collect();
+    assert!(
+        notes
+            .iter()
+            .any(|n| n.contains("pids.max = 4096") && n.contains("v1 holds it"))
+    );
 
     let mut asked = spec();
     asked.resources.pids_max = Some(At::line(7, Limit::Value(10)));
     let problems = plan(&asked, &host).expect("it is shown all the same").unmet;
     assert_eq!(problems.len(), 1);
-    assert_eq!((problems[0].origin, problems[0].fault), (Origin::Line(7), Fault::Host));
-    assert!(problems[0].message.contains("`pids`"), "{}", problems[0].message);
+    assert_eq!(
+        (problems[0].origin, problems[0].fault),
+        (Origin::Line(7), Fault::Host)
+    );
+    assert!(
+        problems[0].message.contains("`pids`"),
+        "{}",
+        problems[0].message
+    );
 }
 
 #[test]
@@ -172,7 +236,9 @@ fn an_ordinary_user_needs_no_cgroup_until_a_limit_is_asked_for() {
     assert_eq!(plan_without.cgroup, None);
     let mut asked = spec();
     asked.resources.memory_max = Some(At::line(4, Limit::Value(64 << 20)));
-    let problems = plan(&asked, &user_host()).expect("it is shown all the same").unmet;
+    let problems = plan(&asked, &user_host())
+        .expect("it is shown all the same")
+        .unmet;
     assert_eq!(problems[0].origin, Origin::Line(4));
     assert_eq!(problems[0].help.as_deref(), Some("ask"));
 }
@@ -186,7 +252,10 @@ fn an_ordinary_user_clones_no_mount_of_the_host() {
         .filter(|o| o.who == Who::Supervisor)
         .map(|o| o.call)
         .collect();
-    assert!(!supervisor.iter().any(|call| call.starts_with("open_tree")), "{supervisor:?}");
+    assert!(
+        !supervisor.iter().any(|call| call.starts_with("open_tree")),
+        "{supervisor:?}"
+    );
     assert!(supervisor.contains(&"write(</proc/PID/setgroups>, \"deny\")".into()));
     assert!(supervisor.contains(&"write(</proc/PID/uid_map>, \"0 1000 1\\n\")".into()));
 }
@@ -194,20 +263,45 @@ fn an_ordinary_user_clones_no_mount_of_the_host() {
 #[test]
 fn a_user_beyond_the_id_map_is_refused_by_the_line_that_names_it() {
     let mut spec = spec();
-    spec.process.user = At::line(5, User::Id { uid: 70_000, group: None });
+    spec.process.user = At::line(
+        5,
+        User::Id {
+            uid: 70_000,
+            group: None,
+        },
+    );
     let problems = plan(&spec, &root_host()).expect_err("65 536 ids");
-    assert_eq!((problems[0].origin, problems[0].fault), (Origin::Line(5), Fault::Input));
-    assert!(problems[0].message.contains("uid 70000"), "{}", problems[0].message);
+    assert_eq!(
+        (problems[0].origin, problems[0].fault),
+        (Origin::Line(5), Fault::Input)
+    );
+    assert!(
+        problems[0].message.contains("uid 70000"),
+        "{}",
+        problems[0].message
+    );
 }
 
 #[test]
 fn matching_owners_by_root_takes_a_user_namespace_that_maps_one_id() {
     let mut spec = spec();
-    let source = MountSource::Bind { path: "/home/me/site".into(), owner: Owner::Match };
-    let mount = Mount { source, at: "/site".into(), read_only: false };
+    let source = MountSource::Bind {
+        path: "/home/me/site".into(),
+        owner: Owner::Match,
+    };
+    let mount = Mount {
+        source,
+        at: "/site".into(),
+        read_only: false,
+    };
     spec.mounts = vec![At::line(8, mount)];
     let mut host = root_host();
-    let facts = PathFacts { kind: PathKind::Directory, uid: 1000, gid: 1000, device: None };
+    let facts = PathFacts {
+        kind: PathKind::Directory,
+        uid: 1000,
+        gid: 1000,
+        device: None,
+    };
     host.paths.insert(PathBuf::from("/home/me/site"), facts);
     let plan = plan(&spec, &host).expect("a plan");
     let operations = plan.operations();
@@ -224,7 +318,13 @@ fn matching_owners_by_root_takes_a_user_namespace_that_maps_one_id() {
 #[test]
 fn every_problem_is_found_in_one_pass() {
     let mut spec = spec();
-    spec.process.user = At::line(5, User::Id { uid: 70_000, group: None });
+    spec.process.user = At::line(
+        5,
+        User::Id {
+            uid: 70_000,
+            group: None,
+        },
+    );
     spec.security.capabilities_add = vec![At::line(6, "NET_RAWW".into())];
     spec.devices = vec![At::line(7, "/dev/nothing".into())];
     let problems = plan(&spec, &root_host()).expect_err("three problems");
@@ -236,10 +336,14 @@ fn every_problem_is_found_in_one_pass() {
 #[test]
 fn a_failing_step_of_the_child_is_found_by_its_numbers() {
     let plan = plan(&spec(), &root_host()).expect("a plan");
-    let (operation, _) = plan.reported(0, 0, rustix::io::Errno::PERM).expect("the first step");
+    let (operation, _) = plan
+        .reported(0, 0, rustix::io::Errno::PERM)
+        .expect("the first step");
     assert_eq!(operation.call, "sethostname(\"web\", 3)");
     let last = plan.confinement.len() - 1;
-    let (operation, _) = plan.reported(4, last, rustix::io::Errno::PERM).expect("the filter");
+    let (operation, _) = plan
+        .reported(4, last, rustix::io::Errno::PERM)
+        .expect("the filter");
     assert_eq!(operation.who, Who::Program);
     assert!(plan.reported(9, 0, rustix::io::Errno::PERM).is_none());
 }

@@ -12,109 +12,13 @@ use rootfs::{
 
 use crate::error::Diagnostic;
 use crate::host::{Host, PathFacts};
+use crate::plan::hidden::{
+    HOST_EMPTY, HOST_SECRETS, MASKED, MASKED_FROM_HOST_ROOT, READ_ONLY, READ_ONLY_FOR_HOST_ROOT,
+};
 use crate::plan::ids::{self, Ids, Writer};
 use crate::plan::{By, Note, Op};
 use crate::spec::{self, At, IdMap, Mount, MountSource, Network, Origin, Owner, Root, Spec};
 use crate::users::Credentials;
-
-/// What `rootfs = "host"` shows empty and writable, and its mode.
-const HOST_EMPTY: [(&str, u32); 7] = [
-    ("/home", 0o755),
-    ("/root", 0o700),
-    ("/run", 0o755),
-    ("/tmp", 0o1777),
-    ("/var/tmp", 0o1777),
-    ("/mnt", 0o755),
-    ("/media", 0o755),
-];
-
-/// Entries of `/` that an ordinary user's `rootfs = "host"` does not take over: what the engine makes
-/// itself, what is to be empty, and what root would have masked.
-pub const NOT_FROM_HOST: [&str; 12] = [
-    "proc", "sys", "dev", "home", "root", "run", "tmp", "mnt", "media", "boot", "srv", "lost+found",
-];
-
-/// What `rootfs = "host"` hides from container root, whose files those would be: see
-/// docs/decisions/0003-host-root-and-secrets.md.
-const HOST_SECRETS: [&str; 34] = [
-    "/boot",
-    "/etc/NetworkManager/system-connections",
-    "/etc/gshadow",
-    "/etc/gshadow-",
-    "/etc/krb5.keytab",
-    "/etc/kubernetes",
-    "/etc/letsencrypt",
-    "/etc/mysql/debian.cnf",
-    "/etc/openvpn",
-    "/etc/polkit-1",
-    "/etc/ppp",
-    "/etc/shadow",
-    "/etc/shadow-",
-    "/etc/ssh",
-    "/etc/ssl/private",
-    "/etc/sudoers",
-    "/etc/sudoers.d",
-    "/etc/wireguard",
-    "/lost+found",
-    "/srv",
-    "/var/backups",
-    "/var/lib/containerd",
-    "/var/lib/containers",
-    "/var/lib/ctr",
-    "/var/lib/docker",
-    "/var/lib/kubelet",
-    "/var/lib/mysql",
-    "/var/lib/NetworkManager",
-    "/var/lib/postgresql",
-    "/var/lib/private",
-    "/var/lib/redis",
-    "/var/log",
-    "/var/mail",
-    "/var/spool",
-];
-
-/// Hidden in every container, when they are there: they tell everyone about the host.
-const MASKED: [&str; 18] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/config.gz",
-    "/proc/interrupts",
-    "/proc/kallsyms",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/modules",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_stats",
-    "/sys/class/dmi",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-    "/sys/fs/bpf",
-    "/sys/hypervisor",
-    "/sys/kernel",
-    "/sys/module",
-];
-
-/// Hidden besides where container root is host root. Anyone else the kernel refuses: they belong to
-/// host root and are for nobody else, and each mask would cost 8 µs.
-const MASKED_FROM_HOST_ROOT: [&str; 10] = [
-    "/proc/kcore",
-    "/proc/kmsg",
-    "/proc/kpagecgroup",
-    "/proc/kpagecount",
-    "/proc/kpageflags",
-    "/proc/mtrr",
-    "/proc/slabinfo",
-    "/proc/sysrq-trigger",
-    "/proc/timer_list",
-    "/proc/vmallocinfo",
-];
-
-/// Read-only in every container: parameters of its own namespaces are the manifest's to set.
-const READ_ONLY: [&str; 1] = ["/proc/sys"];
-
-/// Read-only besides where container root is host root; anyone else may not write there.
-const READ_ONLY_FOR_HOST_ROOT: [&str; 4] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/tty"];
 
 /// What the builder starts with.
 const PRIVATE: &str = "no mount made here travels back to the host";
@@ -173,20 +77,13 @@ pub(super) struct Resolved {
     pub(super) notes: Vec<Note>,
 }
 
-/// What `rootfs = "host"` hides besides, for [`observe`](crate::observe::observe) to look whether it is there.
-pub fn host_secrets(spec: &Spec) -> impl Iterator<Item = &'static str> {
-    let host = spec.root.value == Root::Host;
-    HOST_SECRETS.into_iter().filter(move |_| host)
-}
-
 pub(super) fn resolve(
     spec: &Spec,
     host: &Host,
     user: &Credentials,
-    ids: Option<&At<Ids>>,
-
+    ids: Option<&Ids>,
 ) -> Result<Resolved, Vec<Diagnostic>> {
-    let mut building = Building::new(spec, host, user, ids.map(|ids| &ids.value));
+    let mut building = Building::new(spec, host, user, ids);
     building.root();
     building.kernel_file_systems();
     for mount in &spec.mounts {
@@ -214,12 +111,7 @@ struct Building<'a> {
 }
 
 impl<'a> Building<'a> {
-    fn new(
-        spec: &'a Spec,
-        host: &'a Host,
-        user: &'a Credentials,
-        ids: Option<&'a Ids>,
-        ) -> Self {
+    fn new(spec: &'a Spec, host: &'a Host, user: &'a Credentials, ids: Option<&'a Ids>) -> Self {
         Self {
             spec,
             host,
@@ -244,8 +136,14 @@ impl<'a> Building<'a> {
         build: impl FnOnce(&mut TreeBuilder) -> rootfs::Steps,
     ) {
         match build(&mut self.builder) {
-            Ok(steps) => self.parts.push(Part { steps, origin, purpose }),
-            Err(error) => self.problems.push(Diagnostic::input(origin, error.to_string())),
+            Ok(steps) => self.parts.push(Part {
+                steps,
+                origin,
+                purpose,
+            }),
+            Err(error) => self
+                .problems
+                .push(Diagnostic::input(origin, error.to_string())),
         }
     }
 
@@ -257,10 +155,22 @@ impl<'a> Building<'a> {
         }
         let slot = self.passed;
         self.passed += 1;
-        let clone = Op::CloneMount { slot, path: path.into(), recursive };
-        self.before.push(At { value: clone, origin });
+        let clone = Op::CloneMount {
+            slot,
+            path: path.into(),
+            recursive,
+        };
+        self.before.push(At {
+            value: clone,
+            origin,
+        });
         if let Some(by) = map {
-            let map = Op::IdmapMount { slot, path: path.into(), by, recursive };
+            let map = Op::IdmapMount {
+                slot,
+                path: path.into(),
+                by,
+                recursive,
+            };
             self.between.push(At { value: map, origin });
         }
         Source::Passed(slot)
@@ -277,17 +187,25 @@ impl<'a> Building<'a> {
             let uid = ids.uids.first().map_or(0, |map| map.inside);
             let gid = ids.gids.first().map_or(0, |map| map.inside);
             let setgroups = ids.writer != Writer::DirectOwnId;
-            self.add(Origin::Default, "become root of the container", |tree| tree.ids(uid, gid, setgroups));
+            self.add(Origin::Default, "become root of the container", |tree| {
+                tree.ids(uid, gid, setgroups)
+            });
         }
         // /proc is there on every host and open to every id; nothing of it is needed before our own.
-        self.add(Origin::Default, "a tmpfs for what the container never sees, out of the way", |tree| tree.scratch_over(None, c"/proc"));
+        self.add(
+            Origin::Default,
+            "a tmpfs for what the container never sees, out of the way",
+            |tree| tree.scratch_over(None, c"/proc"),
+        );
         let At { value, origin } = &self.spec.root;
         match value {
             Root::Directory(path) => {
                 // What lies below the directory of an ordinary user is locked to it.
                 let recursive = !self.host.caller.privileged;
                 let source = self.source(path, recursive, self.own_map(), *origin);
-                self.add(*origin, "the root: a directory", |tree| tree.root_bind(&source, recursive));
+                self.add(*origin, "the root: a directory", |tree| {
+                    tree.root_bind(&source, recursive)
+                });
             }
             Root::Host if self.host.caller.privileged => {
                 self.overlay(&[Path::new("/")], &spec::Upper::Ephemeral, *origin);
@@ -303,15 +221,22 @@ impl<'a> Building<'a> {
 
     fn overlay(&mut self, lowers: &[&Path], upper: &spec::Upper, origin: Origin) {
         let map = self.own_map().filter(|_| self.maps_host_root(origin));
-        let lowers = lowers.iter().map(|path| self.source(path, false, map, origin)).collect();
+        let lowers = lowers
+            .iter()
+            .map(|path| self.source(path, false, map, origin))
+            .collect();
         let upper = match upper {
             spec::Upper::Ephemeral => Upper::Ephemeral,
-            spec::Upper::Directory(path) => {
-                Upper::Directory(self.source(path, false, map, origin))
-            }
+            spec::Upper::Directory(path) => Upper::Directory(self.source(path, false, map, origin)),
         };
-        let overlay = Overlay { lowers, upper, userxattr: self.ids.is_some() };
-        self.add(origin, "the root: an overlay", |tree| tree.root_overlay(&overlay));
+        let overlay = Overlay {
+            lowers,
+            upper,
+            userxattr: self.ids.is_some(),
+        };
+        self.add(origin, "the root: an overlay", |tree| {
+            tree.root_overlay(&overlay)
+        });
     }
 
     /// Whether the lower layer of `rootfs = "host"` can be mapped. If not, root's files look as if
@@ -326,26 +251,38 @@ impl<'a> Building<'a> {
 
     fn hide_host(&mut self, origin: Origin) {
         for (path, mode) in HOST_EMPTY {
-            self.add(origin, "empty what is nobody's business", |tree| tree.hide_dir(Path::new(path), mode));
+            self.add(origin, "empty what is nobody's business", |tree| {
+                tree.hide_dir(Path::new(path), mode)
+            });
         }
         let secrets: Vec<&str> = HOST_SECRETS
             .into_iter()
             .filter(|path| self.host.path(path.as_ref()).is_some())
             .collect();
-        self.add(origin, "hide where secrets are kept", |tree| tree.mask(&secrets));
+        self.add(origin, "hide where secrets are kept", |tree| {
+            tree.mask(&secrets)
+        });
     }
 
     /// An ordinary user cannot lay an overlay over `/`: the directories in it are bound one by one,
     /// read-only, and what is to be empty is made empty.
     fn host_by_parts(&mut self, origin: Origin) {
-        self.add(origin, "the root: the directories of this machine, read-only", |tree| tree.root_host_binds(&self.host.top_level));
+        self.add(
+            origin,
+            "the root: the directories of this machine, read-only",
+            |tree| tree.root_host_binds(&self.host.top_level),
+        );
         for (path, mode) in HOST_EMPTY {
             let path = Path::new(path);
             match path.parent() {
                 Some(parent) if parent == Path::new("/") => {
-                    self.add(origin, "empty what is nobody's business", |tree| tree.directory(path, mode));
+                    self.add(origin, "empty what is nobody's business", |tree| {
+                        tree.directory(path, mode)
+                    });
                 }
-                _ => self.add(origin, "empty what is nobody's business", |tree| tree.hide_dir(path, mode)),
+                _ => self.add(origin, "empty what is nobody's business", |tree| {
+                    tree.hide_dir(path, mode)
+                }),
             }
         }
     }
@@ -356,50 +293,101 @@ impl<'a> Building<'a> {
         let own_net = self.spec.namespaces.net.value == Network::None;
         for (name, value) in SYSCTLS.into_iter().filter(|_| own_net) {
             if !self.spec.sysctls.iter().any(|asked| asked.value.0 == name) {
-                self.add(default, "kernel parameters of the container's own", |tree| tree.sysctl(name, value));
+                self.add(
+                    default,
+                    "kernel parameters of the container's own",
+                    |tree| tree.sysctl(name, value),
+                );
             }
         }
-        for At { value: (name, value), origin } in &self.spec.sysctls {
-            self.add(*origin, "kernel parameters of the container's own", |tree| tree.sysctl(name, value));
+        for At {
+            value: (name, value),
+            origin,
+        } in &self.spec.sysctls
+        {
+            self.add(
+                *origin,
+                "kernel parameters of the container's own",
+                |tree| tree.sysctl(name, value),
+            );
         }
         if own_net {
             self.add(default, "/sys, read-only", TreeBuilder::sysfs);
         } else {
             // A sysfs shows the devices of one network namespace; mounting it takes rights over that.
-            self.add(self.spec.namespaces.net.origin, "/sys of the host, read-only", TreeBuilder::host_sys);
+            self.add(
+                self.spec.namespaces.net.origin,
+                "/sys of the host, read-only",
+                TreeBuilder::host_sys,
+            );
         }
         self.add(default, "its cgroup, read-only", |tree| tree.cgroup2(true));
         self.add(default, "/dev from scratch", TreeBuilder::dev);
-        let tty = self.ids.is_none_or(|ids| ids::outside(TTY_GROUP, &ids.gids).is_some());
-        let pts = Pts { gid: tty.then_some(TTY_GROUP), ..Pts::default() };
+        let tty = self
+            .ids
+            .is_none_or(|ids| ids::outside(TTY_GROUP, &ids.gids).is_some());
+        let pts = Pts {
+            gid: tty.then_some(TTY_GROUP),
+            ..Pts::default()
+        };
         self.add(default, "/dev from scratch", |tree| tree.devpts(&pts));
         self.add(default, "/dev from scratch", |tree| tree.shm(SHM_BYTES));
         self.add(default, "/dev from scratch", TreeBuilder::mqueue);
-        for At { value: path, origin } in &self.spec.devices {
+        for At {
+            value: path,
+            origin,
+        } in &self.spec.devices
+        {
             self.device(path, *origin);
         }
     }
 
     fn device(&mut self, path: &Path, origin: Origin) {
         let problem = match self.host.path(path) {
-            Some(PathFacts { device: number @ Some(_), .. }) => {
-                let device = Device { path: path_c(path), at: path.into(), number: *number };
+            Some(PathFacts {
+                device: number @ Some(_),
+                ..
+            }) => {
+                let device = Device {
+                    path: path_c(path),
+                    at: path.into(),
+                    number: *number,
+                };
                 return self.add(origin, "a further device", |tree| tree.device(&device));
             }
             Some(_) => "is not a device node",
             None => "does not exist on this host",
         };
-        self.problems.push(Diagnostic::input(origin, format!("the device {path:?} {problem}")));
+        self.problems.push(Diagnostic::input(
+            origin,
+            format!("the device {path:?} {problem}"),
+        ));
     }
 
-    fn mount(&mut self, At { value: mount, origin }: &At<Mount>) {
-        let Mount { source, at, read_only } = mount;
+    fn mount(
+        &mut self,
+        At {
+            value: mount,
+            origin,
+        }: &At<Mount>,
+    ) {
+        let Mount {
+            source,
+            at,
+            read_only,
+        } = mount;
         let mut attrs = MountAttrs::NOSUID | MountAttrs::NODEV;
         attrs.set(MountAttrs::RDONLY, *read_only);
         match source {
             MountSource::Tmpfs { bytes } => {
-                let tmpfs = Tmpfs { size: Some(*bytes), attrs, ..Tmpfs::default() };
-                self.add(*origin, "a mount of the manifest's", |tree| tree.tmpfs(at, &tmpfs));
+                let tmpfs = Tmpfs {
+                    size: Some(*bytes),
+                    attrs,
+                    ..Tmpfs::default()
+                };
+                self.add(*origin, "a mount of the manifest's", |tree| {
+                    tree.tmpfs(at, &tmpfs)
+                });
             }
             MountSource::Bind { path, owner } => {
                 let Some(facts) = self.host.path(path).copied() else {
@@ -413,8 +401,15 @@ impl<'a> Building<'a> {
                 };
                 let source = self.source(path, true, map, *origin);
                 let (at, change) = (at.clone(), Change::set(attrs));
-                let bind = Bind { source, at, recursive: true, change };
-                self.add(*origin, "a mount of the manifest's", |tree| tree.bind(&bind));
+                let bind = Bind {
+                    source,
+                    at,
+                    recursive: true,
+                    change,
+                };
+                self.add(*origin, "a mount of the manifest's", |tree| {
+                    tree.bind(&bind)
+                });
             }
         }
     }
@@ -423,15 +418,28 @@ impl<'a> Building<'a> {
     fn matching(&mut self, facts: &PathFacts) -> Option<By> {
         let user = self.user;
         let (uid, gid) = match self.ids {
-            Some(ids) => (ids::outside(user.uid, &ids.uids)?, ids::outside(user.gid, &ids.gids)?),
+            Some(ids) => (
+                ids::outside(user.uid, &ids.uids)?,
+                ids::outside(user.gid, &ids.gids)?,
+            ),
             None => (user.uid, user.gid),
         };
         if (uid, gid) == (facts.uid, facts.gid) {
             return None;
         }
-        let one = |inside, outside| vec![IdMap { inside, outside, count: 1 }];
+        let one = |inside, outside| {
+            vec![IdMap {
+                inside,
+                outside,
+                count: 1,
+            }]
+        };
         let uids = one(facts.uid, uid);
-        let map = Ids { uids, gids: one(facts.gid, gid), writer: Writer::Direct };
+        let map = Ids {
+            uids,
+            gids: one(facts.gid, gid),
+            writer: Writer::Direct,
+        };
         let known = self.holders.iter().position(|holder| *holder == map);
         Some(By::Holder(known.unwrap_or_else(|| {
             self.holders.push(map);
@@ -444,7 +452,10 @@ impl<'a> Building<'a> {
         if !self.host.users.has_etc {
             return;
         }
-        let At { value: name, origin } = &self.spec.hostname;
+        let At {
+            value: name,
+            origin,
+        } = &self.spec.hostname;
         if self.spec.namespaces.net.value == Network::None {
             let hosts = format!(
                 "127.0.0.1\tlocalhost {name}\n::1\tlocalhost ip6-localhost ip6-loopback {name}\n"
@@ -467,8 +478,9 @@ impl<'a> Building<'a> {
             Root::Host => by_parts,
             Root::Overlay { .. } => false,
         };
-        if fixed && !self.host.root.name_files.iter().any(|there| *there == path) {
-            let text = format!("no /{path} of its own: the root has none, and it cannot be made there");
+        if fixed && !self.host.root.name_files.contains(&path) {
+            let text =
+                format!("no /{path} of its own: the root has none, and it cannot be made there");
             return self.notes.push(Note::at(origin, text));
         }
         let at = Path::new("/").join(path);
@@ -479,40 +491,76 @@ impl<'a> Building<'a> {
         let host_root = self.ids.is_none();
         self.add(Origin::Default, HIDE, |tree| tree.mask(&MASKED));
         if host_root {
-            self.add(Origin::Default, HIDE, |tree| tree.mask(&MASKED_FROM_HOST_ROOT));
+            self.add(Origin::Default, HIDE, |tree| {
+                tree.mask(&MASKED_FROM_HOST_ROOT)
+            });
             self.add(Origin::Default, READ_ONLY_PARTS, |tree| {
                 tree.readonly_leaf(&READ_ONLY_FOR_HOST_ROOT)
             });
         }
-        for At { value: path, origin } in &self.spec.masked_paths {
+        for At {
+            value: path,
+            origin,
+        } in &self.spec.masked_paths
+        {
             self.add(*origin, HIDE, |tree| tree.mask(&[path]));
         }
-        self.add(Origin::Default, READ_ONLY_PARTS, |tree| tree.readonly_leaf(&READ_ONLY));
-        for At { value: path, origin } in &self.spec.readonly_paths {
+        self.add(Origin::Default, READ_ONLY_PARTS, |tree| {
+            tree.readonly_leaf(&READ_ONLY)
+        });
+        for At {
+            value: path,
+            origin,
+        } in &self.spec.readonly_paths
+        {
             self.add(*origin, "read-only parts", |tree| tree.readonly(&[path]));
         }
     }
 
     fn enter(&mut self) {
         if self.spec.read_only_root.value {
-            self.add(self.spec.read_only_root.origin, "a read-only root", TreeBuilder::read_only_root);
+            self.add(
+                self.spec.read_only_root.origin,
+                "a read-only root",
+                TreeBuilder::read_only_root,
+            );
         }
-        self.add(Origin::Default, "the switch: the host's tree is gone", TreeBuilder::pivot);
-        let At { value: workdir, origin } = &self.spec.process.workdir;
-        self.add(*origin, "the working directory", |tree| tree.workdir(workdir, true));
+        self.add(
+            Origin::Default,
+            "the switch: the host's tree is gone",
+            TreeBuilder::pivot,
+        );
+        let At {
+            value: workdir,
+            origin,
+        } = &self.spec.process.workdir;
+        self.add(*origin, "the working directory", |tree| {
+            tree.workdir(workdir, true)
+        });
     }
 
     fn finish(self) -> Result<Resolved, Vec<Diagnostic>> {
         if !self.problems.is_empty() {
             return Err(self.problems);
         }
-        let hold = self.holders.into_iter().enumerate().map(|(holder, ids)| {
-            At::default_of(Op::HoldUserNamespace { holder, ids })
-        });
-        let tree = Tree { steps: self.builder.build(), parts: self.parts };
+        let hold = self
+            .holders
+            .into_iter()
+            .enumerate()
+            .map(|(holder, ids)| At::default_of(Op::HoldUserNamespace { holder, ids }));
+        let tree = Tree {
+            steps: self.builder.build(),
+            parts: self.parts,
+        };
         let before = hold.chain(self.before).collect();
         let (between, passed, notes) = (self.between, self.passed, self.notes);
-        Ok(Resolved { tree, before, between, passed, notes })
+        Ok(Resolved {
+            tree,
+            before,
+            between,
+            passed,
+            notes,
+        })
     }
 }
 
