@@ -10,7 +10,9 @@ use crate::spec::Origin;
 #[derive(Debug)]
 pub(crate) struct Cause {
     errno: Option<Errno>,
-    /// The crate's own words; `None` when the errno says it all.
+    /// The call that failed, as the crate below spells it.
+    call: Option<String>,
+    /// What is wrong, when it is no errno.
     detail: Option<String>,
     hint: Option<String>,
 }
@@ -18,7 +20,11 @@ pub(crate) struct Cause {
 impl Cause {
     /// The failure of `op`.
     pub(crate) fn failed(self, op: &Op, origin: Origin) -> Box<Failure> {
-        let call = op.calls().into_iter().last().unwrap_or_default();
+        let calls = op.calls();
+        let call = match &self.call {
+            Some(failed) => planned(&calls, failed).unwrap_or(failed).to_owned(),
+            None => calls.into_iter().next_back().unwrap_or_default(),
+        };
         self.failed_operation(Operation {
             who: Who::Supervisor,
             purpose: op.purpose(),
@@ -34,6 +40,7 @@ impl Cause {
             errno,
             detail,
             hint,
+            ..
         } = self;
         Box::new(Failure {
             operation,
@@ -48,6 +55,9 @@ impl Cause {
 
 impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(call) = &self.call {
+            write!(f, "{call}: ")?;
+        }
         match (&self.detail, self.errno) {
             (Some(detail), _) => f.write_str(detail),
             (None, Some(errno)) => f.write_str(&crate::error::errno_name(errno)),
@@ -60,8 +70,30 @@ impl From<Errno> for Cause {
     fn from(errno: Errno) -> Self {
         Self {
             errno: Some(errno),
+            call: None,
             detail: None,
             hint: None,
+        }
+    }
+}
+
+/// The planned call that `failed` is: of the same name and, where there are several, about a file of
+/// the same name.
+fn planned<'a>(calls: &'a [String], failed: &str) -> Option<&'a str> {
+    let name = |call: &str| call.split('(').next().unwrap_or_default().to_owned();
+    let named: Vec<&String> = calls
+        .iter()
+        .filter(|call| name(call) == name(failed))
+        .collect();
+    match named[..] {
+        [] => None,
+        [one] => Some(one),
+        _ => {
+            let file = failed.split('"').nth(1)?.rsplit('/').next()?;
+            named
+                .into_iter()
+                .find(|call| call.contains(file))
+                .map(String::as_str)
         }
     }
 }
@@ -83,7 +115,13 @@ macro_rules! from_crate {
         impl From<$error> for Cause {
             fn from(error: $error) -> Self {
                 let hint = error.hint().map(Into::into);
-                Self { errno: error.errno(), detail: Some(chain(&error)), hint }
+                let errno = error.errno();
+                // An errno says it all together with the call; without one the words are all there is.
+                let (call, detail) = match errno {
+                    Some(_) => (Some(error.to_string()), None),
+                    None => (None, Some(chain(&error))),
+                };
+                Self { errno, call, detail, hint }
             }
         }
     )*};
@@ -96,3 +134,27 @@ from_crate!(
     ns::Error,
     StateError
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_planned_call_that_failed_is_found_by_its_name_and_file() {
+        let calls = [
+            "write(</proc/PID/uid_map>, \"0 1000 1\\n\")".to_owned(),
+            "write(</proc/PID/gid_map>, \"0 1000 1\\n\")".to_owned(),
+            "renameat2(</run/ctr>, \".new\")".to_owned(),
+        ];
+        let found = |failed: &str| planned(&calls, failed);
+        assert_eq!(
+            found("write(\"/proc/7/gid_map\", \"0 1000 1\\n\")"),
+            Some(calls[1].as_str())
+        );
+        assert_eq!(
+            found("renameat2(\"/run/ctr/web\")"),
+            Some(calls[2].as_str())
+        );
+        assert_eq!(found("flock(\"/run/ctr/web\")"), None);
+    }
+}

@@ -13,7 +13,7 @@ use rustix::process::Pid;
 
 use crate::cause::Cause;
 use crate::error::Failure;
-use crate::plan::{By, Ids, Op, Plan, Writer};
+use crate::plan::{By, Ids, Op, Operation, Plan, Writer};
 use crate::spec::{At, IdMap, Spec};
 use crate::state::{IdRange, Record, StateDir, Store};
 use crate::steps::Phase;
@@ -284,7 +284,14 @@ fn refusal(plan: &Plan, error: ns::Error) -> Refusal {
             failure.hint = hint.map(Into::into);
             Refusal::Failed(failure)
         }
-        // Before GO it is the clone itself, after it something of the child that is no planned step.
+        // Something of the child's that is no planned step.
+        ns::Error::Own { call, errno } => {
+            let operation = Operation {
+                call: call.into(),
+                ..plan.clone_operation()
+            };
+            Refusal::Failed(Cause::from(errno).failed_operation(operation))
+        }
         other => Refusal::Failed(Cause::from(other).failed_operation(plan.clone_operation())),
     }
 }

@@ -329,7 +329,9 @@ impl Store {
                 continue;
             };
             // Ours only while we hold it: unlinked under the lock, as its owner would have.
-            if let Some(_file) = lock_slot(&dir, slot).map_err(self.call("flock", "ids"))? {
+            if let Some(_file) =
+                lock_slot(&dir, slot, OFlags::empty()).map_err(self.call("flock", "ids"))?
+            {
                 unlink(&dir, &name, AtFlags::empty()).map_err(self.call("unlinkat", "ids"))?;
             }
         }
@@ -416,7 +418,7 @@ impl IdRange {
         };
         for step in 0..IDS_SLOTS {
             let slot = (slot + step) % IDS_SLOTS;
-            if let Some(file) = lock_slot(&dir, slot).map_err(fail("flock"))? {
+            if let Some(file) = lock_slot(&dir, slot, OFlags::CREATE).map_err(fail("flock"))? {
                 return Ok(Self {
                     dir,
                     _file: file,
@@ -447,13 +449,14 @@ impl IdRange {
     }
 }
 
-fn lock_slot(dir: &OwnedFd, slot: u32) -> Result<Option<OwnedFd>, Errno> {
-    let file = fs::openat(
-        dir,
-        slot.to_string(),
-        OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW,
-        Mode::RUSR | Mode::WUSR,
-    )?;
+/// Lock the file of a range; `None` when somebody else has it, or it is no more.
+fn lock_slot(dir: &OwnedFd, slot: u32, create: OFlags) -> Result<Option<OwnedFd>, Errno> {
+    let flags = create | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let file = match fs::openat(dir, slot.to_string(), flags, mode) {
+        Err(Errno::NOENT) if !create.contains(OFlags::CREATE) => return Ok(None),
+        other => other?,
+    };
     match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         // Its owner may have unlinked it between our open and our lock: then it is nobody's.
         Ok(()) if fs::fstat(&file)?.st_nlink == 0 => Ok(None),
