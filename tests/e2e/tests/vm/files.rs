@@ -140,14 +140,14 @@ fn writes_go_into_the_directory_unless_the_root_is_read_only() {
 #[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
 fn kernel_parameters_are_set_for_the_container_alone() {
     case(Who::Root, |case| {
-        let somaxconn = "/proc/sys/net/core/somaxconn";
-        let before = fs::read_to_string(somaxconn).expect("read");
-        let more = "[security]\nsysctl = { \"net.core.somaxconn\" = \"1234\", \"kernel.shmmni\" = \"77\" }\n";
-        let read = "cat /proc/sys/net/core/somaxconn /proc/sys/kernel/shmmni; echo 1 > /proc/sys/net/core/somaxconn";
+        let ttl = "/proc/sys/net/ipv4/ip_default_ttl";
+        let before = fs::read_to_string(ttl).expect("read");
+        let more = "[security]\nsysctl = { \"net.ipv4.ip_default_ttl\" = \"33\", \"kernel.shmmni\" = \"77\" }\n";
+        let read = "cat /proc/sys/net/ipv4/ip_default_ttl /proc/sys/kernel/shmmni; echo 1 > /proc/sys/net/ipv4/ip_default_ttl";
         let outcome = script(case, read, more);
-        assert_eq!(outcome.out, "1234\n77\n", "{outcome}");
+        assert_eq!(outcome.out, "33\n77\n", "{outcome}");
         outcome.says("Read-only file system");
-        assert_eq!(fs::read_to_string(somaxconn).expect("read"), before);
+        assert_eq!(fs::read_to_string(ttl).expect("read"), before);
     });
 }
 

@@ -264,7 +264,7 @@ fn a_start_with_everything_makes_the_calls_of_its_plan_and_no_other() {
          [resources]\nmemory = { max = \"64MiB\" }\npids = 10\n\
          [[mount]]\ntmpfs = \"1MiB\"\nat = \"/tmp\"\n\
          [[mount]]\nbind = \"./root\"\nat = \"/deep/er\"\nread-only = true\n\
-         [security]\nread-only-root = true\nsysctl = { \"net.core.somaxconn\" = \"9\" }\n\
+         [security]\nread-only-root = true\nsysctl = { \"net.ipv4.ip_default_ttl\" = \"9\" }\n\
          landlock = { read = [\"/\"], write = [\"/tmp\"] }\n",
     );
 }
