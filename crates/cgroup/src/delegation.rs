@@ -164,10 +164,16 @@ pub fn find(hierarchy: &Hierarchy, needed: Controllers) -> Result<Answer, Error>
     }
     let mut levels = Vec::new();
     for dir in own.ancestors() {
+        if !hierarchy.is_in_namespace(dir) {
+            break;
+        }
         levels.push(observe(dir)?);
         if dir == hierarchy.mount_point() {
             break;
         }
+    }
+    if levels.is_empty() {
+        return refuse(Some(own), Reason::OwnGroupHidden);
     }
     match choose(&levels, needed) {
         Ok(place) => Ok(Answer::Place(place)),
@@ -248,7 +254,7 @@ fn choose(levels: &[Level], needed: Controllers) -> Result<Place, Choice> {
             best = Some(refusal);
         }
     }
-    // `levels` is never empty: own.ancestors() starts with our own group.
+    // The caller gives at least our own group.
     Err(best.unwrap_or_else(|| Choice::NotWritable(PathBuf::new())))
 }
 

@@ -37,9 +37,9 @@ flat_keyed! {
 flat_keyed! {
     /// `pids.events`.
     ///
-    /// Until Linux 6.11, and later with the mount option `pids_localevents`, it counts the forks
-    /// refused *in* this group for whatever limit; since 6.12 those refused *by* this group's limit
-    /// anywhere below, and `pids.events.local` has the other count.
+    /// Until Linux 6.10, and later with the mount option `pids_localevents`, it counts the forks
+    /// refused *in* this group, for whichever limit; since 6.11 those refused *by* the limit of this
+    /// group or of one below it, wherever the fork was, and `pids.events.local` those by its own.
     PidsEvents from "pids.events"
     required {
         "max" => max: u64, "forks that were refused with `EAGAIN`";

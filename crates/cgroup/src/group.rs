@@ -273,7 +273,11 @@ impl Group {
     pub fn procs(&self) -> Result<Vec<u32>, Error> {
         let text = self.read("cgroup.procs")?;
         text.lines()
-            .map(|line| line.parse().map_err(|_| parse_error("cgroup.procs", line)))
+            .map(|line| {
+                line.parse()
+                    .ok()
+                    .ok_or_else(|| parse_error("cgroup.procs", line))
+            })
             .collect()
     }
 

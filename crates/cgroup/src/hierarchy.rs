@@ -48,6 +48,8 @@ pub struct Hierarchy {
     read_only: bool,
     options: Vec<String>,
     own: Own,
+    /// How many levels below the mount point the root of our cgroup namespace lies.
+    namespace_depth: usize,
     v1: Vec<V1>,
     controllers: Controllers,
     whole: bool,
@@ -168,6 +170,15 @@ impl Hierarchy {
             Own::At(relative) => Some(join(&self.mount_point, relative)),
             Own::Hidden { .. } | Own::Elsewhere => None,
         }
+    }
+
+    /// Whether a process may be started from our own group in this one, as far as namespaces go:
+    /// with `nsdelegate`, only below the root of the cgroup namespace.
+    pub(crate) fn is_in_namespace(&self, dir: &Path) -> bool {
+        let depth = dir
+            .strip_prefix(&self.mount_point)
+            .map_or(0, |below| below.components().count());
+        !self.has_option("nsdelegate") || depth >= self.namespace_depth
     }
 
     /// Why the group at the mount point does not offer `controller`: who holds it.
@@ -304,6 +315,7 @@ fn candidates(mountinfo: &[u8], own: &[u8]) -> Vec<Hierarchy> {
             own: own.v2.as_deref().map_or(Own::Elsewhere, |own| {
                 relative_to(&mount.root, Path::new(own))
             }),
+            namespace_depth: split_up(&mount.root).0,
             v1: v1.clone(),
             controllers: Controllers::EMPTY,
             whole: false,

@@ -69,10 +69,10 @@ pub(crate) fn write(file: &str, errno: Errno) -> Option<&'static str> {
         "cgroup.kill" if errno == Errno::OPNOTSUPP => {
             Some("a threaded group is killed through its nearest domain ancestor")
         }
+        file if file.ends_with(".pressure") => pressure(errno),
         file if file.starts_with("cpuset.") => cpuset(file, errno),
         file if file.starts_with("io.") => io(file, errno),
         file if file.starts_with("cpu.") => cpu(file, errno),
-        file if file.ends_with(".pressure") => pressure(errno),
         file if file.starts_with("rdma.") || file.starts_with("misc.") => match errno {
             Errno::NODEV | Errno::INVAL => Some(
                 "the device or resource is not among those in the root's *.capacity or *.current",
@@ -115,7 +115,7 @@ fn missing(file: &str) -> Option<&'static str> {
         }
         "memory.zswap.writeback" => "needs Linux 6.8 with CONFIG_ZSWAP, and the memory controller",
         "pids.peak" => "needs Linux 6.1, and the pids controller",
-        "pids.events.local" => "needs Linux 6.12, and the pids controller",
+        "pids.events.local" => "needs Linux 6.11, and the pids controller",
         "cpu.max.burst" => "needs Linux 5.14 with CONFIG_CFS_BANDWIDTH, and the cpu controller",
         "cpu.idle" => "needs Linux 5.15, and the cpu controller",
         "cpuset.cpus.exclusive" => "needs Linux 6.7, and the cpuset controller",

@@ -43,7 +43,7 @@ impl Group {
     /// without a descriptor of the parent.
     fn rmdir(&self) -> Result<(), Errno> {
         match fs::unlinkat(
-            &self.dir(),
+            self.dir(),
             Path::new("..").join(self.name()),
             AtFlags::REMOVEDIR,
         ) {

@@ -121,7 +121,7 @@ pub(crate) fn load_device_program(insns: &[Insn]) -> Result<OwnedFd, Errno> {
     let license = c"MIT";
     let mut attr = Load {
         prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
-        insn_cnt: u32::try_from(insns.len()).map_err(|_| Errno::TOOBIG)?,
+        insn_cnt: u32::try_from(insns.len()).ok().ok_or(Errno::TOOBIG)?,
         insns: insns.as_ptr() as u64,
         license: license.as_ptr() as u64,
         prog_name: *b"ctr_devices\0\0\0\0\0",
@@ -130,7 +130,7 @@ pub(crate) fn load_device_program(insns: &[Insn]) -> Result<OwnedFd, Errno> {
     // SAFETY: `insns` and `license` are borrowed until the end of the function; the kernel copies
     // `insn_cnt` instructions and the license up to its NUL, and writes to neither.
     let fd = unsafe { bpf(BPF_PROG_LOAD, &mut attr) }?;
-    let fd = i32::try_from(fd).map_err(|_| Errno::BADF)?;
+    let fd = i32::try_from(fd).ok().ok_or(Errno::BADF)?;
     // SAFETY: BPF_PROG_LOAD returns a new descriptor (close-on-exec) that nobody else knows.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

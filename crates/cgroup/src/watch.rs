@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::{self, Errno};
 
 use crate::group::path_of;
@@ -249,8 +249,22 @@ impl Inotify {
         self.watched.get(&number).map(PathBuf::as_path)
     }
 
-    /// The files that changed since the last call, each once; empty when none did. The watch of a
-    /// file that was removed with its group ends, and is listed a last time.
+    /// Stops watching a file. One that was removed with its group has to be taken out like this:
+    /// the kernel does not report the end of a file in this file system.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Inotify`]: `EINVAL` when the number is not that of a watched file.
+    pub fn remove(&mut self, number: i32) -> Result<(), Error> {
+        let path = self.watched.remove(&number).unwrap_or_default();
+        inotify::remove_watch(&self.fd, number).map_err(|source| Error::Inotify {
+            call: "inotify_rm_watch",
+            path,
+            source,
+        })
+    }
+
+    /// The files that changed since the last call, each once; empty when none did.
     ///
     /// # Errors
     ///
@@ -258,16 +272,12 @@ impl Inotify {
     pub fn changed(&mut self) -> Result<Vec<i32>, Error> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut changed = Vec::new();
-        let mut gone = Vec::new();
         let mut reader = inotify::Reader::new(&self.fd, &mut buffer);
         loop {
             match reader.next() {
-                Ok(event) => {
-                    changed.push(event.wd());
-                    if event.events().contains(ReadFlags::IGNORED) {
-                        gone.push(event.wd());
-                    }
-                }
+                // What was queued when its watch was removed, and IN_IGNORED of that, is no news.
+                Ok(event) if self.watched.contains_key(&event.wd()) => changed.push(event.wd()),
+                Ok(_) => {}
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
                 Err(source) => {
@@ -278,9 +288,6 @@ impl Inotify {
                     });
                 }
             }
-        }
-        for number in gone {
-            self.watched.remove(&number);
         }
         changed.sort_unstable();
         changed.dedup();
