@@ -89,6 +89,8 @@ fn changes(call: &str) -> bool {
         .into_iter()
         .any(argument),
         "prlimit64" => !argument(", NULL, "),
+        // Asks which version the kernel has.
+        "landlock_create_ruleset" => !argument("LANDLOCK_CREATE_RULESET_VERSION"),
         // Asks the kernel whether this process has one thread, and changes nothing.
         "unshare" => !argument("CLONE_THREAD"),
         other => CHANGING.contains(&other),
