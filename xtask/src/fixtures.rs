@@ -230,3 +230,50 @@ fn ours() -> Result<Vec<(String, PathBuf)>> {
     );
     Ok(programs)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory of its own for each test.
+    fn place(name: &str) -> PathBuf {
+        let place = std::env::temp_dir().join(format!("xtask-{}-{name}", std::process::id()));
+        fs::create_dir(&place).expect("mkdir");
+        place
+    }
+
+    #[test]
+    fn a_fixture_is_made_once_and_again_when_it_is_made_from_something_else() {
+        let place = place("once");
+        let make = |from: &str| {
+            let mut made = false;
+            let result = fixture(&place, "root", from, |new| {
+                made = true;
+                fs::create_dir(new).context("mkdir")
+            });
+            result.expect("a fixture");
+            made
+        };
+        assert!(make("one\n"));
+        assert!(!make("one\n"));
+        assert!(make("two\n"));
+        fs::remove_dir_all(place).expect("remove");
+    }
+
+    #[test]
+    fn a_fixture_that_fails_half_way_is_not_there() {
+        let place = place("half");
+        let result = fixture(&place, "root", "x\n", |new| {
+            fs::create_dir(new).context("mkdir")?;
+            anyhow::bail!("no mirror")
+        });
+        assert!(format!("{:#}", result.expect_err("it failed")).contains("no mirror"));
+        assert!(!place.join("root").exists());
+        let result = fixture(&place, "root", "x\n", |new| {
+            fs::create_dir(new).context("mkdir")
+        });
+        result.expect("what is half made is no obstacle");
+        assert!(place.join("root").join(MARKER).exists());
+        fs::remove_dir_all(place).expect("remove");
+    }
+}
