@@ -12,7 +12,7 @@ pub struct Report {
     pub fds: BTreeMap<i32, String>,
     /// getcwd(3).
     pub cwd: String,
-    /// argv, with argv[0].
+    /// argv, the program's own name first.
     pub argv: Vec<String>,
     /// The environment.
     pub env: BTreeMap<String, String>,
