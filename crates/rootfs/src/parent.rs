@@ -94,6 +94,10 @@ pub fn idmap_mount(
 
 /// Changes flags or propagation of a detached mount. `path` is what `mount` stands for.
 ///
+/// The kernel locks flags only when a mount is copied into the mount namespace of a less privileged user
+/// namespace (mount_namespaces(7)), not when it is moved there: who has CAP_SYS_ADMIN in the container
+/// can clear what is set here.
+///
 /// # Errors
 /// [`Error::Call`]: EPERM for a locked flag.
 pub fn change_mount(

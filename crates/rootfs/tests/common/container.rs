@@ -28,16 +28,21 @@ pub(crate) const ALL: libc::c_int = libc::CLONE_NEWNS
 
 /// Runs `body` in a forked child with one thread and hands on its failure.
 pub(crate) fn forked(body: impl FnOnce()) {
-    // SAFETY: glibc's fork leaves the allocator usable in the child of a threaded process, and the
-    // child ends in _exit: no destructor and no buffer of the parent's is touched twice.
-    let pid = unsafe { libc::fork() };
-    assert!(pid >= 0, "fork");
-    if pid == 0 {
+    // Before the fork: the hook's lock may be held by another thread, and in the child for ever. It
+    // writes without std's lock for the same reason.
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| {
         std::panic::set_hook(Box::new(|info| {
             let text = format!("{info}\n");
             // SAFETY: `text` is valid for its length and only read.
             unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
         }));
+    });
+    // SAFETY: glibc's fork leaves the allocator usable in the child of a threaded process, and the
+    // child ends in _exit: no destructor and no buffer of the parent's is touched twice.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "fork");
+    if pid == 0 {
         let code = if catch_unwind(AssertUnwindSafe(body)).is_ok() {
             0
         } else {

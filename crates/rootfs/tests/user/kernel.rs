@@ -188,7 +188,7 @@ fn modes_do_not_depend_on_the_callers_umask() {
         contained(|| {
             // SAFETY: umask(2) takes a number.
             unsafe { libc::umask(umask) };
-            enter_bind(&scene.root(), |tree| everything(tree)).expect("all steps");
+            enter_bind(&scene.root(), everything).expect("all steps");
             let mode =
                 |path: &str| std::fs::metadata(path).expect(path).permissions().mode() & 0o7777;
             assert_eq!(mode("/dev"), 0o755);
@@ -261,10 +261,9 @@ fn terminals_are_the_containers_own() {
             .expect("ptmx");
         let unlock = 0;
         // SAFETY: TIOCSPTLCK reads one int, which lives on this stack.
-        assert_eq!(
-            unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) },
-            0
-        );
+        let result =
+            unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) };
+        assert_eq!(result, 0);
         let mut slave = std::fs::File::options()
             .write(true)
             .open("/dev/pts/0")
