@@ -82,11 +82,12 @@ impl Group {
                     });
                 }
             }
-            match self.empty(deadline) {
-                // Removed by somebody else meanwhile.
-                Err(error) if is_gone(&error) => return Ok(()),
-                Err(Error::Timeout { .. }) => return Err(self.still_populated(start.elapsed())),
-                other => other?,
+            if let Err(error) = self.empty(deadline) {
+                // Somebody else may have removed it meanwhile, or it emptied at the last moment.
+                return self.rmdir().map_err(|_busy| match error {
+                    Error::Timeout { .. } => self.still_populated(start.elapsed()),
+                    other => other,
+                });
             }
             self.remove_below()?;
             if Instant::now() >= deadline {
@@ -176,16 +177,6 @@ fn remove_child(at: &OwnedFd, name: &std::ffi::OsStr) -> Result<bool, Errno> {
 fn reopen(at: &impl std::os::fd::AsFd, path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     io::retry_on_intr(|| fs::openat(at, path, flags, Mode::empty()))
-}
-
-fn is_gone(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Read {
-            source: Errno::NODEV | Errno::NOENT,
-            ..
-        }
-    )
 }
 
 /// Some of the processes in a group and below it: for a message, so what fails is left out.

@@ -1,3 +1,5 @@
+//! Device access, asked of real nodes.
+
 use std::fs::{File, OpenOptions};
 
 use cgroup::device::{Access, DeviceRule, DeviceType, Program};

@@ -1,3 +1,5 @@
+//! What each controller does with its limits.
+
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -1,3 +1,5 @@
+//! Freezing, killing, removing.
+
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 

@@ -1,3 +1,5 @@
+//! Events, pressure and statistics.
+
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
