@@ -76,7 +76,12 @@ fn out_of_memory(memory: &Memory, victim: Option<&Victim>) -> String {
     if let Some(peak) = memory.peak {
         details.push(format!("peak {}", human_bytes(peak)));
     }
-    details.push(count(memory.events.oom_kill, "OOM kill"));
+    // With memory.oom.group the kernel counts every process of the group, and the victim twice.
+    let kills = match memory.events.oom_group_kill {
+        0 => memory.events.oom_kill,
+        groups => groups,
+    };
+    details.push(count(kills, "OOM kill"));
     match victim {
         Some(Victim::Known { comm, pid, .. }) => details.push(format!("victim {comm:?} pid {pid}")),
         Some(Victim::Unknown { reason }) => details.push(reason.clone()),

@@ -140,6 +140,15 @@ fn an_oom_kill_is_told_with_limit_peak_and_victim() {
 }
 
 #[test]
+fn a_group_killed_as_a_whole_is_one_oom_kill() {
+    let mut facts = oom();
+    let memory = facts.memory.as_mut().expect("it has some");
+    (memory.events.oom_kill, memory.events.oom_group_kill) = (3, 1);
+    let cause = ExitReport::new(facts).cause;
+    assert!(cause.contains("1 OOM kill,"), "{cause}");
+}
+
+#[test]
 fn an_oom_kill_without_its_victim_says_why_it_is_unknown() {
     let victim = Victim::from_log(Err(kmsg::Unknown::NoAccess), "/ctr/web");
     let mut facts = Facts {
