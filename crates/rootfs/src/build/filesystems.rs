@@ -162,7 +162,6 @@ impl TreeBuilder {
     pub fn shm(&mut self, size: u64) -> Steps {
         let tmpfs = Tmpfs {
             size: Some(size),
-            mode: Some(0o1777),
             ..Tmpfs::default()
         };
         self.in_dev("shm", "tmpfs", tmpfs.options()?, NO_SUID_DEV_EXEC)

@@ -114,7 +114,6 @@ impl TreeBuilder {
         let start = self.len();
         let tmpfs = Tmpfs {
             size,
-            mode: Some(0o755),
             ..Tmpfs::default()
         };
         let attrs = MountAttrs::NOSUID | MountAttrs::NODEV;
