@@ -19,7 +19,7 @@ pub struct Disk {
 pub struct Suite {
     /// File name, and the name in the results.
     pub name: String,
-    /// Runs as the ordinary user, and runs the tests that are *not* marked `#[ignore]`.
+    /// Runs as the ordinary user, tests that are not marked `#[ignore]` too.
     pub unprivileged: bool,
 }
 
