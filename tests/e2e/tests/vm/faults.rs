@@ -54,7 +54,7 @@ fn judge(name: &str, k: u32, outcome: &Outcome, record: &str) {
     assert!(outcome.err.contains("ENOSPC"), "{what}: {outcome}");
     assert!(outcome.err.contains(name), "{what}: {outcome}");
     assert!(
-        outcome.err.contains("cannot start `faulty`"),
+        outcome.err.contains("cannot start `faulty`: step "),
         "{what}: {outcome}"
     );
 }
@@ -122,8 +122,9 @@ fn failing_confinement_is_named() {
 #[test]
 #[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
 fn failing_mounts_of_a_users_start_are_named() {
+    // Not the user with subordinate ids: newuidmap has no privileges while it is traced.
     each_failure_is_named(
-        Who::User,
+        Who::Nobody,
         &["mount", "open_tree", "fsmount", "pivot_root", "clone3"],
     );
 }
