@@ -153,7 +153,10 @@ fn target_hint(errno: Errno) -> Option<&'static str> {
 
 fn sysctl_hint(errno: Errno) -> Option<&'static str> {
     match errno {
-        Errno::NOENT => Some("this kernel, or this namespace, has no such parameter"),
+        Errno::NOENT => Some(
+            "this kernel has no such parameter, or not in this namespace: Linux 6.1 has net.core only in \
+             network namespaces that belong to the host's user namespace",
+        ),
         Errno::ACCESS | Errno::PERM => {
             Some("this parameter does not belong to a namespace of the container")
         }

@@ -330,20 +330,20 @@ fn kernel_parameters_are_written_through_our_own_procfs() {
     contained(|| {
         enter_bind(&scene.root(), |tree| {
             tree.proc(&Proc::default())?;
-            tree.sysctl("net.core.somaxconn", "321")?;
+            tree.sysctl("net.ipv4.ip_default_ttl", "77")?;
             tree.readonly_leaf(&["/proc/sys"]).map(drop)
         })
         .expect("all steps");
-        let value = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("somaxconn");
-        assert_eq!(value, "321\n");
-        let written = std::fs::write("/proc/sys/net/core/somaxconn", "1");
+        let value = std::fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").expect("ttl");
+        assert_eq!(value, "77\n");
+        let written = std::fs::write("/proc/sys/net/ipv4/ip_default_ttl", "1");
         assert_eq!(errno(written), Some(Errno::ROFS));
     });
     // Only names that nobody can write: whoever runs this may be root on the host as well, and then a
     // parameter without a namespace would be the host's.
     for (name, value, expected) in [
         ("net.core.no_such_thing", "1", Errno::NOENT),
-        ("net.core.somaxconn", "many", Errno::INVAL),
+        ("net.ipv4.ip_default_ttl", "many", Errno::INVAL),
         ("kernel.ostype", "x", Errno::ACCESS),
     ] {
         contained(|| {
