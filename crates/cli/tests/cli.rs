@@ -395,7 +395,14 @@ fn help_and_version_are_answers() {
     let dir = Dir::new();
     let help = seen(dir.ctr().arg("--help"));
     assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
-    for word in ["check", "schema", "completions", "man", "Exit codes"] {
+    for word in [
+        "check",
+        "info",
+        "schema",
+        "completions",
+        "man",
+        "Exit codes",
+    ] {
         assert!(help.out.contains(word), "{word}: {}", help.out);
     }
     let version = seen(dir.ctr().arg("--version"));

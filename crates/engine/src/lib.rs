@@ -4,6 +4,7 @@ mod cause;
 pub mod doctor;
 mod error;
 pub mod host;
+pub mod info;
 pub mod kmsg;
 pub mod observe;
 mod place;

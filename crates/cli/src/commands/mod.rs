@@ -7,6 +7,7 @@ use crate::exit::CommandResult;
 
 mod check;
 mod completions;
+mod info;
 mod man;
 mod plan;
 mod problems;
@@ -20,6 +21,8 @@ pub enum Command {
     Run(run::Args),
     /// Print every kernel operation that a run would make, and make none of them
     Plan(plan::Args),
+    /// Show what this machine has for containers, what is missing, and what to do
+    Info(info::Args),
     /// Check manifests and report every error in them
     Check(check::Args),
     /// Print the JSON schema of the manifest, for editors
@@ -45,6 +48,7 @@ impl Command {
         match self {
             Self::Run(args) => run::run(args, global),
             Self::Plan(args) => plan::run(args, global),
+            Self::Info(args) => info::run(args, global),
             Self::Check(args) => check::run(args, global),
             Self::Schema(args) => schema::run(args),
             Self::Completions(args) => completions::run(args),
