@@ -70,6 +70,9 @@ fn an_upper_directory_on_disk_keeps_what_is_written() {
         std::fs::read_to_string(disk.join("upper/data")).expect("data"),
         "kept"
     );
+    // overlayfs made it with mode 0: an ordinary user could not remove the scene.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(disk.join("work/work"), mode).expect("chmod");
 }
 
 #[test]
