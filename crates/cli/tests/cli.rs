@@ -413,6 +413,57 @@ fn help_and_version_are_answers() {
 }
 
 #[test]
+fn info_is_an_answer_on_every_machine_and_creates_nothing() {
+    let dir = Dir::new();
+    let text = seen(dir.ctr().arg("info"));
+    assert_eq!((text.code, text.err.as_str()), (Some(0), ""));
+    for word in [
+        "\nkernel\n",
+        "\nsecurity\n",
+        "\ncaller\n",
+        "\ncgroups\n",
+        " missing\n",
+    ] {
+        assert!(text.out.contains(word), "{word:?}: {}", text.out);
+    }
+    let quiet = seen(dir.ctr().args(["-q", "info"]));
+    assert_eq!(quiet.code, Some(0));
+    assert!(!quiet.out.contains("\n  ok "), "{}", quiet.out);
+
+    let json = seen(dir.ctr().args(["info", "--format", "json"]));
+    assert_eq!((json.code, json.err.as_str()), (Some(0), ""));
+    let info: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    let keys = |value: &serde_json::Value| -> BTreeSet<String> {
+        value
+            .as_object()
+            .expect("an object")
+            .keys()
+            .cloned()
+            .collect()
+    };
+    let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    assert_eq!(keys(&info), set(&["kernel", "architecture", "findings"]));
+    let findings = info["findings"].as_array().expect("an array");
+    for finding in findings {
+        let expected = ["topic", "name", "state", "detail", "purpose", "remedy"];
+        assert_eq!(keys(finding), set(&expected), "{finding}");
+        assert_eq!(
+            finding["state"] == "ok",
+            finding["remedy"].is_null(),
+            "{finding}"
+        );
+    }
+    // The program has one thread, so this was really tried.
+    let tried = findings.iter().find(|finding| finding["name"] == "procfs");
+    let detail = tried.and_then(|finding| finding["detail"].as_str());
+    assert!(
+        detail.is_some_and(|detail| !detail.contains("threads")),
+        "{detail:?}"
+    );
+    assert!(dir.inventory().is_empty());
+}
+
+#[test]
 fn schema_completions_and_man_pages_are_made() {
     let dir = Dir::new();
     let committed = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/ctr.schema.json"));

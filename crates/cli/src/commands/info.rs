@@ -33,14 +33,15 @@ pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
     Ok(ExitCode::SUCCESS)
 }
 
-/// By topic, a line a finding; below one that is not ok what needs it and what to do. `quiet`: those
-/// only.
+/// By topic, a line a finding; below one that is not ok what needs it and what to do, once where one
+/// remedy helps several. `quiet`: those only.
 fn text(info: &Info, quiet: bool) -> String {
     let count = |state| info.findings.iter().filter(|f| f.state == state).count();
     let width = info.findings.iter().map(|f| f.name.chars().count()).max();
     let width = width.unwrap_or(0);
     let mut out = format!("Linux {}, {}\n", info.kernel, info.architecture);
     let mut topic = None;
+    let mut above = None;
     for finding in &info.findings {
         if quiet && finding.state == State::Ok {
             continue;
@@ -48,12 +49,15 @@ fn text(info: &Info, quiet: bool) -> String {
         // Writing to a String cannot fail.
         if topic != Some(finding.topic) {
             topic = Some(finding.topic);
+            above = None;
             let _ = writeln!(out, "\n{}", finding.topic.name());
         }
         let (state, name) = (finding.state.name(), finding.name);
         let _ = writeln!(out, "  {state:<7}  {name:<width$}  {}", finding.detail);
         if let Some(remedy) = &finding.remedy {
             let _ = writeln!(out, "{:11}for: {}", "", finding.purpose);
+            let known = above.replace(remedy) == Some(remedy);
+            let remedy = if known { "as above" } else { remedy };
             let _ = writeln!(out, "{:11}do:  {remedy}", "");
         }
     }

@@ -50,26 +50,19 @@ pub(super) struct Found {
 /// Look, as `/proc` below `root` has it.
 pub(super) fn look(root: &Path, caller: &Caller) -> Cgroups {
     let hierarchy = Hierarchy::find_in(&root.join("proc/self")).map_err(|e| refused(&e))?;
-    let controllers = |check: &dyn Fn(Controller) -> Result<(), Refused>| {
-        CONTROLLERS
-            .map(|controller| (controller, check(controller)))
-            .to_vec()
+    let root = caller.uid == 0 && caller.privileged;
+    let place = match root {
+        true => of_root(&hierarchy),
+        false => of_user(&hierarchy, Controllers::EMPTY),
     };
-    let (place, controllers) = if caller.uid == 0 && caller.privileged {
-        let place = of_root(&hierarchy);
-        let check = |controller: Controller| {
-            place.clone()?;
-            hierarchy
-                .require(controller.into())
-                .map_err(|e| refused(&e))
-        };
-        let controllers = controllers(&check);
-        (place, controllers)
-    } else {
-        let place = of_user(&hierarchy, Controllers::EMPTY);
-        let check = |controller: Controller| of_user(&hierarchy, controller.into()).map(drop);
-        (place, controllers(&check))
+    let check = |controller: Controller| {
+        offered(&hierarchy, controller)?;
+        match root {
+            true => place.clone().map(drop),
+            false => of_user(&hierarchy, controller.into()).map(drop),
+        }
     };
+    let controllers = CONTROLLERS.map(|c| (c, check(c))).to_vec();
     let groups = sample(&hierarchy);
     let seen = |file: &str| {
         groups
@@ -87,14 +80,20 @@ pub(super) fn look(root: &Path, caller: &Caller) -> Cgroups {
 }
 
 fn refused(error: &Error) -> Refused {
-    let mut because = error.to_string();
-    if let Some(source) = std::error::Error::source(error) {
-        because = format!("{because}: {source}");
-    }
     Refused {
-        because,
+        because: crate::cause::chain(error),
         remedy: error.hint().unwrap_or("see mount(8) and cgroups(7)").into(),
     }
+}
+
+/// Whether the whole hierarchy has it.
+fn offered(hierarchy: &Hierarchy, controller: Controller) -> Result<(), Refused> {
+    hierarchy
+        .require(controller.into())
+        .map_err(|error| Refused {
+            because: hierarchy.holder(controller).to_string(),
+            ..refused(&error)
+        })
 }
 
 fn of_root(hierarchy: &Hierarchy) -> Result<PathBuf, Refused> {

@@ -39,7 +39,7 @@ pub(super) struct Files {
     pub(super) pressure: Vec<String>,
     /// Running security modules.
     pub(super) lsms: Lsms,
-    /// `/etc/subuid`, and the caller's first range in it.
+    /// All of `/etc/subuid`.
     pub(super) subuids: Vec<SubId>,
     /// The caller's first range in `/etc/subuid`.
     pub(super) subuid: Option<SubId>,

@@ -51,7 +51,7 @@ fn rights(facts: &Facts) -> Finding {
 fn raising(facts: &Facts) -> Finding {
     let subject = subject(
         "raising limits",
-        "`limits` above the caller's own hard limits",
+        "`security.rlimits` above the caller's own hard limits",
     );
     if facts.caller.may_raise_rlimits {
         return subject.ok("CAP_SYS_RESOURCE");

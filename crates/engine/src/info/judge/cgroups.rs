@@ -53,9 +53,9 @@ fn place(found: &Found) -> Finding {
 fn of_controller(controller: Controller) -> Subject {
     let purpose = match controller {
         Controller::Memory => "`resources.memory`, the peak in the exit report",
-        Controller::Cpu => "`resources.cpu`",
-        Controller::Cpuset => "`resources.cpuset`",
-        Controller::Io => "`resources.io`",
+        Controller::Cpu => "`resources.cpu`: `max`, `weight`",
+        Controller::Cpuset => "`resources.cpu`: `cpus`, `mems`",
+        Controller::Io => "`resources.io`, `resources.io-weight`",
         Controller::Pids => "`resources.pids`, a limit by default",
         _ => "its limits",
     };
