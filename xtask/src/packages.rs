@@ -50,6 +50,10 @@ const FOR_TESTS: &[Need] = &[
         package: "strace",
         is_there: || program("strace"),
     },
+    Need {
+        package: "iproute2",
+        is_there: || program("ip"),
+    },
 ];
 
 /// Installs what the tests need and is not there.
