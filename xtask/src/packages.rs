@@ -43,6 +43,10 @@ const FOR_TESTS: &[Need] = &[
         is_there: || program("debootstrap"),
     },
     Need {
+        package: "iproute2",
+        is_there: || program("ip"),
+    },
+    Need {
         package: "libseccomp-dev",
         is_there: has_static_libseccomp,
     },
