@@ -1,3 +1,5 @@
+//! What the files of `/proc` and `/sys` say, from texts of several machines.
+
 use super::*;
 
 const PROC: &str = "22 27 0:21 / /proc rw,relatime - proc proc rw\n";

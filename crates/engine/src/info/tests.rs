@@ -1,3 +1,5 @@
+//! Findings from invented machines.
+
 use std::collections::BTreeSet;
 
 use cgroup::Controller;
