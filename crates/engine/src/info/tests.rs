@@ -378,6 +378,25 @@ fn the_sysctl_that_forbids_user_namespaces_is_named_to_whom_it_concerns() {
         State::Limited,
         ("without capabilities", "userns,"),
     );
+    let hidden = |facts: &mut Facts| facts.files.max_user_namespaces = None;
+    check(
+        full(),
+        hidden,
+        OTHERS,
+        State::Limited,
+        ("not known", "over /proc/sys"),
+    );
+    let unbuilt = |facts: &mut Facts| {
+        facts.files.max_user_namespaces = None;
+        facts.files.namespaces.clear();
+    };
+    check(
+        full(),
+        unbuilt,
+        OTHERS,
+        State::Missing,
+        ("no sysctl", "CONFIG_USER_NS=y"),
+    );
     // A profile allows this program.
     let allowed = |facts: &mut Facts| facts.files.apparmor_userns = Some(1);
     check(of_user(), allowed, USER, State::Ok, ("mounted in it", ""));

@@ -138,6 +138,11 @@ fn of_others(facts: &Facts) -> Finding {
         ),
         (_, Some((because, remedy))) => subject.limited(because, remedy),
         (Some(max), None) => subject.ok(format!("no sysctl forbids user namespaces; up to {max}")),
+        (None, None) if facts.files.namespaces.iter().any(|name| name == "user") => subject
+            .limited(
+                "not known: /proc/sys/user/max_user_namespaces cannot be read",
+                "run ctr where nothing is mounted over /proc/sys",
+            ),
         (None, None) => subject.missing(
             "no sysctl user.max_user_namespaces",
             "a kernel with CONFIG_USER_NS=y",
