@@ -77,10 +77,13 @@ impl From<Errno> for Cause {
     }
 }
 
-/// The planned call that `failed` is: of the same name and, where there are several, about a file of
+/// The planned call that `failed` is: of the same name (`mkdir` is `mkdirat`) and, where there are several, about a file of
 /// the same name.
 fn planned<'a>(calls: &'a [String], failed: &str) -> Option<&'a str> {
-    let name = |call: &str| call.split('(').next().unwrap_or_default().to_owned();
+    let name = |call: &str| {
+        let name = call.split('(').next().unwrap_or_default();
+        name.strip_suffix("at").unwrap_or(name).to_owned()
+    };
     let named: Vec<&String> = calls
         .iter()
         .filter(|call| name(call) == name(failed))
@@ -145,6 +148,7 @@ mod tests {
             "write(</proc/PID/uid_map>, \"0 1000 1\\n\")".to_owned(),
             "write(</proc/PID/gid_map>, \"0 1000 1\\n\")".to_owned(),
             "renameat2(</run/ctr>, \".new\")".to_owned(),
+            "mkdirat(</sys/fs/cgroup/ctr>, \"web\", 0755)".to_owned(),
         ];
         let found = |failed: &str| planned(&calls, failed);
         assert_eq!(
@@ -154,6 +158,10 @@ mod tests {
         assert_eq!(
             found("renameat2(\"/run/ctr/web\")"),
             Some(calls[2].as_str())
+        );
+        assert_eq!(
+            found("mkdir(\"/sys/fs/cgroup/ctr/web\")"),
+            Some(calls[3].as_str())
         );
         assert_eq!(found("flock(\"/run/ctr/web\")"), None);
     }

@@ -2,7 +2,7 @@
 //!
 //! Nothing is changed: files are read, calls are made with arguments that ask for nothing, and what
 //! only a trial shows is tried in namespaces of a process that never executes anything. Gathering
-//! ([`files`], [`calls`], [`cgroups`], [`trial`]) is apart from judging ([`judge`]), which is pure.
+//! (`files`, `calls`, `cgroups`, `trial`) is apart from judging (`judge`), which is pure.
 
 mod calls;
 mod cgroups;

@@ -1,7 +1,7 @@
 //! A container's start as an ordered list of kernel operations.
 //!
 //! [`plan`] is pure: it makes no system call, reads no file and no clock. What it returns is what
-//! [`start`](crate::start) executes, nothing else, and what `ctr plan` prints.
+//! a start executes, nothing else, and what `ctr plan` prints.
 
 mod hidden;
 mod ids;
