@@ -1,9 +1,8 @@
-//! From a [`Profile`] to a [`Program`]: numbers with the same answer are joined to ranges, and a tree finds
-//! the range; calls with conditions have their comparisons at its leaf.
+//! From a [`Profile`] to a [`Program`]: numbers with the same answer are joined to ranges, and a balanced
+//! tree finds the range; calls with conditions have their comparisons at its leaf.
 
 use super::emit::{Emitter, Target, Test};
 use super::profile::{Action, Comparison, Condition, Profile, Rule};
-use super::search::{self, Node, search};
 use super::{Arch, Program};
 use crate::Error;
 
@@ -23,7 +22,8 @@ enum Decision<'a> {
     Rules(&'a [Rule], Action),
 }
 
-type Range<'a> = search::Range<Decision<'a>>;
+/// From this number to the next range's.
+type Range<'a> = (u32, Decision<'a>);
 
 /// Compiles a profile for an architecture.
 ///
@@ -32,8 +32,7 @@ type Range<'a> = search::Range<Decision<'a>>;
 pub fn compile(profile: &Profile, arch: Arch) -> Result<Program, Error> {
     let ranges = ranges(profile, arch);
     let mut emitter = Emitter::default();
-    let node = search(&ranges, arch.last() + 1);
-    let tree = tree(&mut emitter, &ranges, &node);
+    let tree = tree(&mut emitter, &ranges);
     let number = emitter.load(OFFSET_NR, tree);
     let foreign = Target::Answer(profile.foreign_action);
     let check = emitter.branch(Test::Equal(arch.audit()), number, foreign);
@@ -51,11 +50,8 @@ pub fn compile(profile: &Profile, arch: Arch) -> Result<Program, Error> {
 fn ranges<'a>(profile: &'a Profile, arch: Arch) -> Vec<Range<'a>> {
     let mut ranges: Vec<Range<'a>> = Vec::new();
     let mut push = |number: u32, decision: Decision<'a>| {
-        if ranges.last().is_none_or(|last| last.decision != decision) {
-            ranges.push(Range {
-                start: number,
-                decision,
-            });
+        if ranges.last().is_none_or(|(_, last)| *last != decision) {
+            ranges.push((number, decision));
         }
     };
     for number in 0..=arch.last() {
@@ -87,65 +83,39 @@ fn decision<'a>(profile: &'a Profile, name: &str) -> Decision<'a> {
     Decision::Rules(rules, otherwise)
 }
 
-/// Finds the decision about the number in the accumulator.
-fn tree(emitter: &mut Emitter, ranges: &[Range<'_>], node: &Node) -> Target {
-    match node {
-        Node::Leaf(index) => leaf(emitter, ranges[*index].decision),
-        Node::Split { at, low, high } => {
-            let high = tree(emitter, ranges, high);
-            let low = tree(emitter, ranges, low);
-            emitter.branch(Test::GreaterOrEqual(ranges[*at].start), high, low)
-        }
-        Node::Each { single, around } => {
-            let mut next = leaf(emitter, ranges[*around].decision);
-            for &index in single.iter().rev() {
-                let Range { start, decision } = ranges[index];
-                let holds = leaf(emitter, decision);
-                next = emitter.branch(Test::Equal(start), holds, next);
-            }
-            next
-        }
+/// Finds the range of the number in the accumulator. Depth is the logarithm of their count.
+fn tree(emitter: &mut Emitter, ranges: &[Range<'_>]) -> Target {
+    if let [(_, decision)] = ranges {
+        return leaf(emitter, *decision);
     }
+    // One number that differs from those around it takes one comparison instead of two.
+    if let [(_, around), (number, inner), (end, after)] = ranges
+        && around == after
+        && number + 1 == *end
+    {
+        let inner = leaf(emitter, *inner);
+        let around = leaf(emitter, *around);
+        return emitter.branch(Test::Equal(*number), inner, around);
+    }
+    let (low, high) = ranges.split_at(middle(ranges));
+    let right = tree(emitter, high);
+    let left = tree(emitter, low);
+    emitter.branch(Test::GreaterOrEqual(high[0].0), right, left)
 }
 
-/// Where a comparison of an argument begins, with the word of the call's data it looks at not loaded yet:
-/// most often the one before has looked at the same.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    test: Target,
-    /// Offset of the word that `test` expects in the accumulator.
-    word: Option<u32>,
-    /// Where it is loaded for those who come with another.
-    load: Option<Target>,
-}
-
-impl Entry {
-    fn answer(action: Action) -> Self {
-        Self {
-            test: Target::Answer(action),
-            word: None,
-            load: None,
-        }
-    }
-
-    fn comparing(word: u32, test: Target) -> Self {
-        Self {
-            test,
-            word: Some(word),
-            load: None,
-        }
-    }
-
-    /// The target for who comes with the word at offset `held` in the accumulator.
-    fn from(&mut self, emitter: &mut Emitter, held: Option<u32>) -> Target {
-        match self.word {
-            Some(word) if held != self.word => {
-                let test = self.test;
-                *self.load.get_or_insert_with(|| emitter.load(word, test))
-            }
-            _ => self.test,
-        }
-    }
+/// Where to split: half of the numbers on each side, rather than half of the ranges. When it loads a filter
+/// the kernel runs it once for every number it has a call for, so it is the average path over all
+/// numbers that counts.
+fn middle(ranges: &[Range<'_>]) -> usize {
+    let (first, last) = (ranges[0].0, ranges[ranges.len() - 1].0);
+    let half = first + (last - first) / 2;
+    // The last range may have no end; it begins where it is counted to.
+    let after = ranges
+        .partition_point(|(number, _)| *number < half)
+        .clamp(1, ranges.len() - 1);
+    let before = (after - 1).max(1);
+    let nearer = ranges[before].0.abs_diff(half) < ranges[after].0.abs_diff(half);
+    if nearer { before } else { after }
 }
 
 fn leaf(emitter: &mut Emitter, decision: Decision<'_>) -> Target {
@@ -154,24 +124,19 @@ fn leaf(emitter: &mut Emitter, decision: Decision<'_>) -> Target {
         Decision::Rules(rules, otherwise) => (rules, otherwise),
     };
     // Backwards: the last rule is written first, and where it fails is where the program already is.
-    let mut next = Entry::answer(otherwise);
+    let mut next = Target::Answer(otherwise);
     for rule in rules.iter().rev() {
-        let mut holds = Entry::answer(rule.action);
+        let mut holds = Target::Answer(rule.action);
         for condition in rule.conditions.iter().rev() {
-            holds = compare(emitter, condition, &mut holds, &mut next);
+            holds = compare(emitter, condition, holds, next);
         }
         next = holds;
     }
-    next.from(emitter, None)
+    next
 }
 
 /// Compares a 64-bit argument in two halves, the accumulator has 32 bits.
-fn compare(
-    emitter: &mut Emitter,
-    condition: &Condition,
-    holds: &mut Entry,
-    fails: &mut Entry,
-) -> Entry {
+fn compare(emitter: &mut Emitter, condition: &Condition, holds: Target, fails: Target) -> Target {
     let low = OFFSET_ARGS + 8 * u32::from(condition.arg);
     let high = low + 4;
     match condition.is {
@@ -194,41 +159,23 @@ fn compare(
             above(emitter, low, value, test, (fails, holds))
         }
         Comparison::MaskedEq { mask, value } => {
-            let low_half = (mask as u32, value as u32);
-            let high_half = ((mask >> 32) as u32, (value >> 32) as u32);
-            let mut then = masked(emitter, low, low_half, (holds, fails));
-            masked(emitter, high, high_half, (&mut then, fails))
+            let then = masked(emitter, low, mask as u32, value as u32, (holds, fails));
+            masked(
+                emitter,
+                high,
+                (mask >> 32) as u32,
+                (value >> 32) as u32,
+                (then, fails),
+            )
         }
     }
 }
 
-/// Jumps by a comparison of the word at `offset`.
-fn branch(
-    emitter: &mut Emitter,
-    offset: u32,
-    test: Test,
-    (holds, fails): (&mut Entry, &mut Entry),
-) -> Entry {
-    let holds = holds.from(emitter, Some(offset));
-    let fails = fails.from(emitter, Some(offset));
-    Entry::comparing(offset, emitter.branch(test, holds, fails))
-}
-
-fn equal(
-    emitter: &mut Emitter,
-    low: u32,
-    value: u64,
-    holds: &mut Entry,
-    fails: &mut Entry,
-) -> Entry {
-    let mut second = branch(
-        emitter,
-        low,
-        Test::Equal(value as u32),
-        (holds, &mut *fails),
-    );
-    let test = Test::Equal((value >> 32) as u32);
-    branch(emitter, low + 4, test, (&mut second, fails))
+fn equal(emitter: &mut Emitter, low: u32, value: u64, holds: Target, fails: Target) -> Target {
+    let test = emitter.branch(Test::Equal(value as u32), holds, fails);
+    let second = emitter.load(low, test);
+    let test = emitter.branch(Test::Equal((value >> 32) as u32), second, fails);
+    emitter.load(low + 4, test)
 }
 
 /// `low_half` decides when the high halves are equal.
@@ -237,40 +184,35 @@ fn above(
     low: u32,
     value: u64,
     low_half: Test,
-    (holds, fails): (&mut Entry, &mut Entry),
-) -> Entry {
-    let (high, high_value) = (low + 4, (value >> 32) as u32);
-    let mut second = branch(emitter, low, low_half, (&mut *holds, &mut *fails));
-    let mut same = branch(
-        emitter,
-        high,
-        Test::Equal(high_value),
-        (&mut second, fails),
-    );
-    branch(emitter, high, Test::Greater(high_value), (holds, &mut same))
+    (holds, fails): (Target, Target),
+) -> Target {
+    let high_value = (value >> 32) as u32;
+    let test = emitter.branch(low_half, holds, fails);
+    let second = emitter.load(low, test);
+    let same = emitter.branch(Test::Equal(high_value), second, fails);
+    let test = emitter.branch(Test::Greater(high_value), holds, same);
+    emitter.load(low + 4, test)
 }
 
 /// One half of a masked comparison.
 fn masked(
     emitter: &mut Emitter,
     offset: u32,
-    (mask, value): (u32, u32),
-    (holds, fails): (&mut Entry, &mut Entry),
-) -> Entry {
+    mask: u32,
+    value: u32,
+    (holds, fails): (Target, Target),
+) -> Target {
     // Decided without looking: nothing is compared, or a bit is asked for that the mask takes away.
     if value & !mask != 0 {
-        return *fails;
+        return fails;
     }
     if mask == 0 {
-        return *holds;
+        return holds;
     }
-    let test = Test::Equal(value);
+    let test = emitter.branch(Test::Equal(value), holds, fails);
     if mask == u32::MAX {
-        return branch(emitter, offset, test, (holds, fails));
+        return emitter.load(offset, test);
     }
-    // What is in the accumulator after the mask is nobody's word.
-    let holds = holds.from(emitter, None);
-    let fails = fails.from(emitter, None);
-    let test = emitter.branch(test, holds, fails);
-    Entry::comparing(offset, emitter.and(mask, test))
+    let cut = emitter.and(mask, test);
+    emitter.load(offset, cut)
 }

@@ -3,8 +3,8 @@
 //! A [`Profile`] speaks of system calls by name, for any architecture; [`compile`] makes the filter for one
 //! [`Arch`]. Calls of another architecture's ABI (32-bit, x32) are refused as a whole: their numbers mean
 //! other calls. The kernel runs a filter once for each system call number when it is loaded (its action
-//! cache), and later for those numbers whose answer depends on arguments; so the filter is a tree
-//! over the numbers and not a list.
+//! cache), and later for those numbers whose answer depends on arguments; so the filter is a balanced
+//! tree over the numbers and not a list.
 //!
 //! [`seccomp(2)`]: https://man7.org/linux/man-pages/man2/seccomp.2.html
 
@@ -15,7 +15,6 @@ pub mod docker;
 mod emit;
 mod profile;
 mod program;
-mod search;
 
 pub use arch::Arch;
 pub use compile::compile;

@@ -282,7 +282,7 @@ fn newuidmap_and_newgidmap_give_an_ordinary_user_more_ids() {
             let text = std::fs::read_to_string(path).expect(path);
             let mut ranges = ns::subid::parse(&text).into_iter();
             let mine = ranges
-                .find(|range| range.belongs_to(None, uid))
+                .find(|range| range.belongs_to(Some("user"), uid))
                 .expect(path);
             let (outside, count) = (mine.first, mine.count);
             vec![
