@@ -100,7 +100,7 @@ fn the_default_confinement_shows_in_proc_status() {
 #[test]
 fn the_init_keeps_the_right_to_signal_and_no_other() {
     in_user_namespace(|| {
-        let program = Program::init_filter(Arch::NATIVE);
+        let program = compile(&Profile::init_profile(), Arch::NATIVE).unwrap();
         let init = Confinement::init(Ids::default(), program).unwrap();
         apply(&init);
         for field in ["CapEff", "CapPrm"] {
@@ -152,7 +152,7 @@ fn an_init_under_its_filter_can_fork_nothing_but_wait_and_forward_signals() {
                 std::thread::sleep(std::time::Duration::from_secs(1));
             }
         });
-        let program = Program::init_filter(Arch::NATIVE);
+        let program = compile(&Profile::init_profile(), Arch::NATIVE).unwrap();
         apply(&Confinement::init(Ids::default(), program).unwrap());
         assert_eq!(syscall(number("clone"), &[17]), Err(Errno::PERM));
         assert_eq!(
