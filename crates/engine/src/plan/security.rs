@@ -271,19 +271,26 @@ fn landlock(
     notes: &mut Vec<Note>,
     problems: &mut Vec<Diagnostic>,
 ) -> confine::Builder {
+    let scopes = confine::Scopes {
+        // They belong to the network namespace: with the host's, its sockets are within reach.
+        abstract_unix_socket: matches!(spec.namespaces.net.value, Network::Host),
+        // Those of others are in other pid namespaces, a container always has its own.
+        signal: false,
+    };
     let Some(At { value, origin }) = &spec.security.landlock else {
-        return match spec.namespaces.net.value {
-            // Abstract unix sockets belong to the network namespace: the host's are within reach.
-            Network::Host if host.landlock != confine::Abi::NONE => {
-                builder.landlock(confine::Landlock::scopes_only(), host.landlock)
-            }
-            _ => builder,
+        if scopes == confine::Scopes::NONE || host.landlock == confine::Abi::NONE {
+            return builder;
+        }
+        let rules = confine::Landlock {
+            scopes,
+            ..confine::Landlock::default()
         };
+        return builder.landlock(rules, host.landlock);
     };
     let rules = confine::Landlock {
         read: value.read.clone(),
         write: value.write.clone(),
-        scopes: confine::Scopes::ALL,
+        scopes,
     };
     for missing in rules.unenforced(host.landlock) {
         if missing == confine::Unenforced::Everything {
