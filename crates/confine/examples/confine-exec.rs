@@ -10,7 +10,7 @@ use std::error::Error;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use confine::seccomp::{Arch, Profile, compile};
+use confine::seccomp::{Arch, Program};
 use confine::{Abi, CapSet, Capabilities, Confinement, Landlock, Resource, Rlimit, caps};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .is_some();
     let program = arguments.next();
 
-    let filter = compile(&Profile::default_profile(), Arch::NATIVE)?;
+    let filter = Program::default_for(CapSet::DEFAULT, Arch::NATIVE);
     let landlock = Landlock::scopes_only();
     let abi = Abi::observe();
     let confinement = Confinement::builder()

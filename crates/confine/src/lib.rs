@@ -5,10 +5,10 @@
 //! calls.
 //!
 //! ```no_run
-//! use confine::seccomp::{Arch, Profile, compile};
+//! use confine::seccomp::{Arch, Program};
 //! use confine::{CapSet, Capabilities, Confinement};
 //!
-//! let program = compile(&Profile::default_profile(), Arch::NATIVE)?;
+//! let program = Program::default_for(CapSet::DEFAULT, Arch::NATIVE);
 //! let confinement = Confinement::builder()
 //!     .capabilities(Capabilities::for_user(CapSet::DEFAULT, 0))
 //!     .no_new_privs(true)

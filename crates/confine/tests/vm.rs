@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::Duration;
 
-use confine::seccomp::{Arch, Profile, Program, compile};
+use confine::seccomp::{Arch, Program};
 use confine::{
     CapSet, Capabilities, Capability, Confinement, Ids, IoClass, IoPriority, OomScoreAdj, Policy,
     Resource, Rlimit, Scheduler,
@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 fn default_filter() -> Program {
-    compile(&Profile::default_profile(), Arch::NATIVE).unwrap()
+    Program::default_for(CapSet::DEFAULT, Arch::NATIVE)
 }
 
 fn ids(uid: u32) -> Ids {
@@ -123,7 +123,7 @@ fn the_init_can_signal_a_workload_that_changed_its_user() {
                 std::thread::sleep(Duration::from_secs(1));
             }
         });
-        let program = compile(&Profile::init_profile(), Arch::NATIVE).unwrap();
+        let program = Program::init_filter(Arch::NATIVE);
         apply(&Confinement::init(ids(1000), program).unwrap());
         let terminate = [workload as u64, libc::SIGTERM as u64];
         assert_eq!(syscall(number("kill"), &terminate), Ok(0));

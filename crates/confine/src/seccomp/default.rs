@@ -94,6 +94,22 @@ const WITH_CAPABILITY: &[(Capability, &str)] = &[
     (Capability::PERFMON, "perf_event_open"),
 ];
 
+/// Those that make a difference to the filter; none of them is a default one.
+pub(super) const RELEVANT: CapSet = {
+    let mut set = CapSet::of(&[
+        Capability::SYS_ADMIN,
+        Capability::NET_ADMIN,
+        Capability::NET_RAW,
+    ]);
+    let mut i = 0;
+    while i < WITH_CAPABILITY.len() {
+        set = set.union(CapSet::of(&[WITH_CAPABILITY[i].0]));
+        i += 1;
+    }
+    set
+};
+const _: () = assert!(RELEVANT.intersection(CapSet::DEFAULT).is_empty());
+
 /// `CLONE_NEW*` but NEWTIME, whose bit is part of clone(2)'s exit signal.
 const CLONE_NAMESPACES: u64 = 0x7e02_0000;
 
@@ -157,7 +173,8 @@ impl Profile {
         profile
     }
 
-    /// For the built-in init, which only waits for processes, signals and its status socket.
+    /// For an init that is all set up: it waits for signals, reaps processes and reports by a socket it
+    /// has. It opens nothing, and no path or address is among what it may name.
     pub fn init_profile() -> Self {
         let mut profile = Self::new(Action::EPERM);
         for name in names(INIT) {
@@ -210,14 +227,11 @@ impl Profile {
     }
 }
 
-/// What a waiting init needs, with what a C library may do below it.
-const INIT: &str = "brk clock_gettime clock_nanosleep close close_range dup dup2 dup3 epoll_create1 epoll_ctl \
-     epoll_pwait epoll_wait exit exit_group fcntl futex getegid geteuid getgid getpid getppid \
-     gettid getuid kill madvise mmap mprotect munmap nanosleep open openat pause pidfd_open \
-     pidfd_send_signal poll ppoll prctl read recvfrom recvmsg restart_syscall rt_sigaction \
-     rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait \
-     sched_yield sendmsg sendto setsid shutdown sigaltstack signalfd4 tgkill tkill wait4 waitid \
-     write";
+/// What a waiting init needs, with what a C library may do below it: allocate, abort.
+const INIT: &str = "brk close close_range exit exit_group futex getpid gettid kill mmap mprotect munmap prctl \
+     read recvfrom recvmsg restart_syscall rt_sigaction rt_sigpending rt_sigprocmask \
+     rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait sendmsg sendto sigaltstack tgkill \
+     wait4 waitid write";
 
 #[cfg(test)]
 mod tests {
@@ -256,6 +270,19 @@ mod tests {
             !allowed
                 .iter()
                 .any(|name| names(ABSENT).any(|absent| absent == *name))
+        );
+    }
+
+    #[test]
+    fn a_capability_makes_a_difference_if_and_only_if_it_is_listed() {
+        for capability in CapSet::ALL.iter() {
+            let with = CapSet::DEFAULT.union(CapSet::from(capability));
+            let differs = Profile::default_for(with) != Profile::default_profile();
+            assert_eq!(RELEVANT.contains(capability), differs, "{capability:?}");
+        }
+        assert_eq!(
+            Profile::default_for(CapSet::EMPTY),
+            Profile::default_profile()
         );
     }
 

@@ -15,6 +15,7 @@ pub mod docker;
 mod emit;
 mod profile;
 mod program;
+mod tables;
 
 pub use arch::Arch;
 pub use compile::compile;

@@ -158,6 +158,16 @@ pub struct Flags {
     pub wait_killable_recv: bool,
 }
 
+impl Flags {
+    /// None of them.
+    pub const NONE: Self = Self {
+        tsync: false,
+        log: false,
+        spec_allow: false,
+        wait_killable_recv: false,
+    };
+}
+
 /// A filter before it is compiled. For one call the rules are tried in order, the first that holds
 /// answers; when none does, the default.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,10 @@
 //! Compiled filters, and an interpreter that says what one would answer.
 
-use super::profile::{Action, Flags};
-use crate::Error;
+use std::borrow::Cow;
+
+use super::profile::{Action, Flags, Profile};
+use super::{Arch, compile, default, tables};
+use crate::{CapSet, Error};
 
 /// One instruction of classic BPF, `struct sock_filter`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,7 +80,7 @@ impl SyscallData {
 /// A filter ready for the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    instructions: Vec<Instruction>,
+    instructions: Cow<'static, [Instruction]>,
     flags: Flags,
 }
 
@@ -87,8 +90,36 @@ impl Program {
 
     pub(crate) fn new(instructions: Vec<Instruction>, flags: Flags) -> Self {
         Self {
-            instructions,
+            instructions: instructions.into(),
             flags,
+        }
+    }
+
+    /// [`Profile::default_for`] these capabilities, compiled. Where they make the same filter as the default
+    /// ones it is a table of this crate: nothing is computed and nothing allocated.
+    pub fn default_for(capabilities: CapSet, arch: Arch) -> Self {
+        if capabilities.intersection(default::RELEVANT).is_empty() {
+            return Self::table(match arch {
+                Arch::X86_64 => &tables::DEFAULT_X86_64,
+                Arch::Aarch64 => &tables::DEFAULT_AARCH64,
+            });
+        }
+        compile(&Profile::default_for(capabilities), arch)
+            .expect("the default filter is far shorter than the kernel allows")
+    }
+
+    /// [`Profile::init_profile`], compiled: a table of this crate.
+    pub const fn init_filter(arch: Arch) -> Self {
+        Self::table(match arch {
+            Arch::X86_64 => &tables::INIT_X86_64,
+            Arch::Aarch64 => &tables::INIT_AARCH64,
+        })
+    }
+
+    const fn table(instructions: &'static [Instruction]) -> Self {
+        Self {
+            instructions: Cow::Borrowed(instructions),
+            flags: Flags::NONE,
         }
     }
 
@@ -102,10 +133,7 @@ impl Program {
                 instructions: instructions.len(),
             });
         }
-        Ok(Self {
-            instructions,
-            flags,
-        })
+        Ok(Self::new(instructions, flags))
     }
 
     /// Its instructions.
