@@ -1,6 +1,6 @@
 //! What the program and the init may do.
 
-use confine::seccomp::{self, Arch, Profile, docker};
+use confine::seccomp::{self, Arch, docker};
 use confine::{CapSet, Capabilities, Confinement, Label, Resource, Rlimit};
 
 use crate::error::Diagnostic;
@@ -129,13 +129,8 @@ pub(super) fn resolve(
 }
 
 fn init(ids: confine::Ids) -> Result<Confinement, Diagnostic> {
-    compile(&Profile::init_profile())
-        .and_then(|filter| Confinement::init(ids, filter))
+    Confinement::init(ids, seccomp::Program::init_filter(NATIVE))
         .map_err(|error| Diagnostic::host(Origin::Default, error.to_string()))
-}
-
-fn compile(profile: &Profile) -> Result<seccomp::Program, confine::Error> {
-    seccomp::compile(profile, NATIVE)
 }
 
 fn capabilities(spec: &Spec, problems: &mut Vec<Diagnostic>) -> CapSet {
@@ -163,27 +158,22 @@ fn filter(
     problems: &mut Vec<Diagnostic>,
 ) -> Option<seccomp::Program> {
     let At { value, origin } = &spec.security.seccomp;
-    let (compiled, what) = match value {
+    let (path, json) = match value {
         Seccomp::Unconfined => return None,
-        Seccomp::Default => (
-            compile(&Profile::default_for(capabilities)),
-            "the default seccomp profile".into(),
-        ),
-        Seccomp::Profile { path, json } => {
-            let context = docker::Context {
-                arch: NATIVE,
-                capabilities,
-                kernel: host.kernel,
-            };
-            let parsed = docker::parse(json, &context);
-            let compiled = parsed.and_then(|parsed| compile(&parsed.profile));
-            (compiled, format!("seccomp profile {}", path.display()))
-        }
+        Seccomp::Default => return Some(seccomp::Program::default_for(capabilities, NATIVE)),
+        Seccomp::Profile { path, json } => (path, json),
     };
-    match compiled {
+    let context = docker::Context {
+        arch: NATIVE,
+        capabilities,
+        kernel: host.kernel,
+    };
+    let parsed = docker::parse(json, &context);
+    match parsed.and_then(|parsed| seccomp::compile(&parsed.profile, NATIVE)) {
         Ok(program) => Some(program),
         Err(error) => {
-            problems.push(Diagnostic::input(*origin, format!("{what}: {error}")));
+            let what = format!("seccomp profile {}: {error}", path.display());
+            problems.push(Diagnostic::input(*origin, what));
             None
         }
     }
