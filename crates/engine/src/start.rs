@@ -17,6 +17,7 @@ use crate::plan::{By, Ids, Op, Operation, Plan, Writer};
 use crate::spec::{At, IdMap, Spec};
 use crate::state::{IdRange, Record, StateDir, Store};
 use crate::steps::Phase;
+use crate::tty;
 use crate::usage::Usage;
 
 /// What exists because of a start, in the order it was made.
@@ -99,7 +100,8 @@ impl Made {
             workload: vec![&program as &dyn Steps],
             tty: plan.tty.value.then_some(Tty {
                 owner: Some(plan.user.uid),
-                size: None,
+                // Set in the child: after READY the program may ask for it before anyone here could.
+                size: tty::size(),
             }),
             ..Child::new(&exec)
         };

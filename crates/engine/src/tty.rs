@@ -22,6 +22,12 @@ pub(crate) struct Tty {
     stdout: io::Stdout,
 }
 
+/// Rows and columns of the caller's terminal, when stdin is one.
+pub(crate) fn size() -> Option<(u16, u16)> {
+    let size = termios::tcgetwinsize(io::stdin()).ok()?;
+    Some((size.ws_row, size.ws_col))
+}
+
 /// One direction: read from one fd, written to another.
 #[derive(Debug)]
 struct Pipe {
