@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -47,7 +46,7 @@ pub struct Global {
 }
 
 /// Read the command line, do what it says, and give the exit code.
-pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match common(&args).map_or_else(|| Cli::try_parse_from(&args), Ok) {
         Ok(cli) => cli,
@@ -60,7 +59,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             if e.code() != exit::BROKEN_PIPE {
                 output::error(&e);
             }
-            ExitCode::from(e.code())
+            e.code()
         }
     }
 }
@@ -86,14 +85,14 @@ fn common(args: &[OsString]) -> Option<Cli> {
 }
 
 /// Help and version are answers (0), everything else is a mistake (2).
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error) -> u8 {
     // A reader who is gone cannot be told.
     let _ = error.print();
-    ExitCode::from(if error.use_stderr() {
+    if error.use_stderr() {
         exit::BAD_INPUT
     } else {
         0
-    })
+    }
 }
 
 #[cfg(test)]

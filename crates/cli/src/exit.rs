@@ -1,6 +1,7 @@
 //! Exit codes of `ctr` itself. Every other code is the container's own.
 
-use std::process::ExitCode;
+/// All is well.
+pub const SUCCESS: u8 = 0;
 
 /// The command line or a manifest is wrong; nothing was created.
 pub const BAD_INPUT: u8 = 2;
@@ -41,4 +42,4 @@ impl Error {
 }
 
 /// What a command returns: its exit code, or the reason it has none.
-pub type CommandResult = Result<ExitCode, Error>;
+pub type CommandResult = Result<u8, Error>;

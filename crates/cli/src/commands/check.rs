@@ -1,7 +1,6 @@
 //! `ctr check`: every error of a manifest in one pass. Creates nothing.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::ValueEnum;
 
@@ -49,8 +48,8 @@ pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
         }
     }
     Ok(if reports.is_empty() {
-        ExitCode::SUCCESS
+        exit::SUCCESS
     } else {
-        ExitCode::from(exit::BAD_INPUT)
+        exit::BAD_INPUT
     })
 }

@@ -1,12 +1,10 @@
 //! `ctr completions`: what a shell needs to complete `ctr`.
 
-use std::process::ExitCode;
-
 use clap::CommandFactory;
 use clap_complete::{Shell, generate};
 
 use crate::args::Cli;
-use crate::exit::CommandResult;
+use crate::exit::{self, CommandResult};
 use crate::output;
 
 /// Arguments of `ctr completions`.
@@ -21,5 +19,5 @@ pub(super) fn run(args: &Args) -> CommandResult {
     let mut text = Vec::new();
     generate(args.shell, &mut Cli::command(), "ctr", &mut text);
     output::stdout(&String::from_utf8_lossy(&text))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(exit::SUCCESS)
 }

@@ -1,13 +1,12 @@
 //! `ctr info`: what this machine offers containers, what it lacks, and what to do about that.
 
 use std::fmt::Write;
-use std::process::ExitCode;
 
 use clap::ValueEnum;
 use engine::info::{Info, State};
 
 use crate::args::Global;
-use crate::exit::CommandResult;
+use crate::exit::{self, CommandResult};
 use crate::output;
 
 /// Arguments of `ctr info`.
@@ -30,7 +29,7 @@ pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
         Format::Text => text(&info, global.quiet),
         Format::Json => json(&info),
     })?;
-    Ok(ExitCode::SUCCESS)
+    Ok(exit::SUCCESS)
 }
 
 /// By topic, a line a finding; below one that is not ok what needs it and what to do, once where one

@@ -1,12 +1,11 @@
 //! `ctr man`: the manual pages, one for each command.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::CommandFactory;
 
 use crate::args::Cli;
-use crate::exit::{CommandResult, Error};
+use crate::exit::{self, CommandResult, Error};
 
 /// Arguments of `ctr man`.
 #[derive(Debug, clap::Args)]
@@ -21,5 +20,5 @@ pub(super) fn run(args: &Args) -> CommandResult {
         path: args.dir.clone(),
         source,
     })?;
-    Ok(ExitCode::SUCCESS)
+    Ok(exit::SUCCESS)
 }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::ValueEnum;
 use engine::plan::{Operation, Plan};
@@ -55,14 +54,14 @@ pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
                 Format::Json => json(&plan),
             })?;
             if plan.unmet.is_empty() {
-                return Ok(ExitCode::SUCCESS);
+                return Ok(exit::SUCCESS);
             }
             problems::refused(&loaded.source, &plan.unmet);
-            Ok(ExitCode::from(exit::ENGINE))
+            Ok(exit::ENGINE)
         }
         Err(problems) => {
             problems::refused(&loaded.source, &problems);
-            Ok(ExitCode::from(engine::Error::Refused(problems).exit_code()))
+            Ok(engine::Error::Refused(problems).exit_code())
         }
     }
 }

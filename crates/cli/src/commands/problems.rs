@@ -1,16 +1,14 @@
 //! How a failure of the engine is shown: the call, the line that asked for it, the way out.
 
-use std::process::ExitCode;
-
 use engine::spec::Origin;
 
 use crate::diagnostic::{Report, Source, failure};
 use crate::{exit, output};
 
 /// Show a manifest's errors; the exit code that goes with them.
-pub(super) fn bad_manifest(report: &Report) -> ExitCode {
+pub(super) fn bad_manifest(report: &Report) -> u8 {
     output::stderr(&report.render(output::colour_on_stderr()));
-    ExitCode::from(exit::BAD_INPUT)
+    exit::BAD_INPUT
 }
 
 /// Show why a container could not be run.

@@ -1,7 +1,6 @@
 //! `ctr run`: a container in the foreground, from its manifest to its exit report.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use engine::report::{ExitReport, Outcome};
 
@@ -53,7 +52,7 @@ pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
         Ok(report) => ended(&report, args, global),
         Err(error) => {
             problems::show(&loaded.source, &spec.name.value, &error);
-            Ok(ExitCode::from(error.exit_code()))
+            Ok(error.exit_code())
         }
     }
 }
@@ -81,5 +80,5 @@ fn ended(report: &ExitReport, args: &Args, global: &Global) -> CommandResult {
             source,
         })?;
     }
-    Ok(ExitCode::from(report.exit_code))
+    Ok(report.exit_code)
 }

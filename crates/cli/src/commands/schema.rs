@@ -1,8 +1,6 @@
 //! `ctr schema`: the JSON schema of the manifest.
 
-use std::process::ExitCode;
-
-use crate::exit::CommandResult;
+use crate::exit::{self, CommandResult};
 use crate::{manifest, output};
 
 /// Arguments of `ctr schema`.
@@ -11,5 +9,5 @@ pub struct Args {}
 
 pub(super) fn run(Args {}: &Args) -> CommandResult {
     output::stdout(&manifest::schema::text())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(exit::SUCCESS)
 }
