@@ -26,7 +26,7 @@ use ns::Namespaces;
 use crate::error::Diagnostic;
 use crate::host::{Cgroup, Host, IdSource};
 use crate::spec::{At, Network, Origin, Spec};
-use crate::steps::{Phase, Uts};
+use crate::steps::{self, Phase, Uts};
 use crate::users::{self, Credentials};
 
 /// What was left out or differs from what one might expect, and why.
@@ -78,7 +78,8 @@ pub struct Plan {
     /// executed.
     pub unmet: Vec<Diagnostic>,
     pub(crate) uts: At<Uts>,
-    pub(crate) loopback: Option<At<netns::Loopback>>,
+    /// Made by a thread of the child, see [`ns::Beside`].
+    pub(crate) net: Option<At<steps::Net>>,
     pub(crate) tree: tree::Tree,
     bounding: Confinement,
     pub(crate) confinement: Confinement,
@@ -93,6 +94,8 @@ pub enum Who {
     Supervisor,
     /// The first process of the container, later its init.
     Init,
+    /// A thread of that process.
+    Thread,
     /// The process that becomes the program.
     Program,
 }
@@ -104,6 +107,7 @@ impl Who {
         match self {
             Self::Supervisor => "ctr",
             Self::Init => "init",
+            Self::Thread => "thread",
             Self::Program => "program",
         }
     }
@@ -142,14 +146,10 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
         notes,
     } = parts;
     let own_net = spec.namespaces.net.value == Network::None;
-    let loopback = At {
-        value: netns::Loopback::new(),
-        origin: spec.namespaces.net.origin,
-    };
     Ok(Plan {
         name: spec.name.value.clone(),
         before,
-        namespaces: namespaces(ids.is_some(), own_net),
+        namespaces: namespaces(ids.is_some()),
         cgroup: group.dir,
         cgroup_mount: match &host.cgroup {
             Cgroup::Place(place) => Some(place.mount_point.clone()),
@@ -162,7 +162,10 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
         notes,
         unmet: group.unmet,
         uts: spec.hostname.clone().map(|hostname| Uts { hostname }),
-        loopback: own_net.then_some(loopback),
+        net: own_net.then(|| At {
+            value: steps::net(),
+            origin: spec.namespaces.net.origin,
+        }),
         tree: tree.tree,
         bounding: security.bounding,
         confinement: security.program,
@@ -274,14 +277,14 @@ fn claim(ids: &At<Ids>, host: &Host) -> Option<At<Op>> {
     })
 }
 
-fn namespaces(user: bool, net: bool) -> Namespaces {
+/// Those that clone3 makes.
+fn namespaces(user: bool) -> Namespaces {
     let mut namespaces = Namespaces::NEWPID
         | Namespaces::NEWNS
         | Namespaces::NEWIPC
         | Namespaces::NEWUTS
         | Namespaces::NEWCGROUP;
     namespaces.set(Namespaces::NEWUSER, user);
-    namespaces.set(Namespaces::NEWNET, net);
     namespaces
 }
 
@@ -307,26 +310,31 @@ fn user(spec: &Spec, host: &Host) -> Result<Credentials, Diagnostic> {
 impl Plan {
     /// What the child does while its supervisor writes its maps.
     pub(crate) fn early(&self) -> Vec<Phase<'_>> {
-        let mut phases = vec![Phase::Uts(&self.uts.value), Phase::Confine(&self.bounding)];
-        phases.extend(
-            self.loopback
-                .as_ref()
-                .map(|steps| Phase::Loopback(&steps.value)),
-        );
-        phases
+        let net = self.net.as_ref().map(|net| Phase::NetStart(&net.value));
+        net.into_iter()
+            .chain([Phase::Uts(&self.uts.value), Phase::Confine(&self.bounding)])
+            .collect()
     }
 
     /// What the child does then: its PID 1 builds the container.
     pub(crate) fn setup(&self) -> Vec<Phase<'_>> {
-        vec![Phase::Tree(&self.tree.steps)]
+        let (steps, from) = (&self.tree.steps, self.tree.in_network);
+        let net = self.net.as_ref().map(|net| Phase::NetJoin(&net.value));
+        [Phase::Tree(steps, 0, from)]
+            .into_iter()
+            .chain(net)
+            .chain([Phase::Tree(steps, from, steps.len())])
+            .collect()
     }
 
     /// Where step `step` of `phase` comes from.
     fn origin(&self, phase: &Phase<'_>, step: usize) -> Origin {
         match phase {
             Phase::Uts(_) => self.uts.origin,
-            Phase::Loopback(_) => self.loopback.as_ref().map(|l| l.origin).unwrap_or_default(),
-            Phase::Tree(_) => self.tree.origin(step),
+            Phase::NetStart(_) | Phase::NetJoin(_) => {
+                self.net.as_ref().map(|net| net.origin).unwrap_or_default()
+            }
+            Phase::Tree(_, from, _) => self.tree.origin(from + step),
             Phase::Confine(steps) => self.origins.of(steps.part(step)),
         }
     }
@@ -339,14 +347,14 @@ impl Plan {
         let mut list = Vec::new();
         self.supervisor(&self.before, &mut list);
         list.push(self.clone_operation());
-        let own = |call: &str| operation(Who::Init, SESSION, call.into(), Origin::Default);
-        list.push(own("setsid()"));
-        if self.cgroup.is_some() {
-            list.push(own("unshare(CLONE_NEWCGROUP)"));
-        }
         for phase in self.early() {
             self.child(Who::Init, &phase, &mut list);
         }
+        let own = |call: &str| operation(Who::Init, SESSION, call.into(), Origin::Default);
+        if self.cgroup.is_some() {
+            list.push(own("unshare(CLONE_NEWCGROUP)"));
+        }
+        list.push(own("setsid()"));
         self.supervisor(&self.between, &mut list);
         for phase in self.setup() {
             self.child(Who::Init, &phase, &mut list);
@@ -404,10 +412,14 @@ impl Plan {
     }
 
     fn step(&self, who: Who, phase: &Phase<'_>, step: usize) -> Operation {
+        let who = match phase {
+            Phase::NetJoin(net) if net.join().by_thread(step) => Who::Thread,
+            _ => who,
+        };
         let purpose = match phase {
             Phase::Uts(_) => "its name",
-            Phase::Loopback(_) => "127.0.0.1 and ::1",
-            Phase::Tree(_) => self.tree.purpose(step),
+            Phase::NetStart(_) | Phase::NetJoin(_) => NETWORK,
+            Phase::Tree(_, from, _) => self.tree.purpose(from + step),
             Phase::Confine(steps) if std::ptr::eq(*steps, &raw const self.bounding) => {
                 "nothing of the container ever has more than these capabilities"
             }
@@ -505,6 +517,7 @@ impl Plan {
 const FORK: &str = "clone3({flags=CLONE_PIDFD, exit_signal=SIGCHLD})";
 const TTY: &str = "ioctl(<container's /dev/ptmx>, TIOCGPTPEER), its master to ctr with READY";
 
+const NETWORK: &str = "a network with 127.0.0.1 and ::1, made beside all this";
 const SESSION: &str = "out of the caller's terminal; its own view of cgroups";
 const CONFINE: &str = "what the program may do";
 

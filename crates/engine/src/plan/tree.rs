@@ -40,6 +40,8 @@ const SYSCTLS: [(&str, &str); 1] = [("net.ipv4.ip_unprivileged_port_start", "0")
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) steps: rootfs::Tree,
+    /// From this step on the network namespace must be the container's.
+    pub(crate) in_network: usize,
     parts: Vec<Part>,
 }
 
@@ -86,6 +88,7 @@ pub(super) fn resolve(
     let mut building = Building::new(spec, host, user, ids);
     building.root();
     building.kernel_file_systems();
+    building.of_the_network();
     for mount in &spec.mounts {
         building.mount(mount);
     }
@@ -108,6 +111,7 @@ struct Building<'a> {
     between: Vec<At<Op>>,
     passed: usize,
     holders: Vec<Ids>,
+    in_network: usize,
 }
 
 impl<'a> Building<'a> {
@@ -125,6 +129,7 @@ impl<'a> Building<'a> {
             between: Vec::new(),
             passed: 0,
             holders: Vec::new(),
+            in_network: 0,
         }
     }
 
@@ -290,6 +295,30 @@ impl<'a> Building<'a> {
     fn kernel_file_systems(&mut self) {
         let default = Origin::Default;
         self.add(default, "/proc", |tree| tree.proc(&Proc::default()));
+        self.add(default, "/dev from scratch", TreeBuilder::dev);
+        let tty = self
+            .ids
+            .is_none_or(|ids| ids::outside(TTY_GROUP, &ids.gids).is_some());
+        let pts = Pts {
+            gid: tty.then_some(TTY_GROUP),
+            ..Pts::default()
+        };
+        self.add(default, "/dev from scratch", |tree| tree.devpts(&pts));
+        self.add(default, "/dev from scratch", |tree| tree.shm(SHM_BYTES));
+        self.add(default, "/dev from scratch", TreeBuilder::mqueue);
+        for At {
+            value: path,
+            origin,
+        } in &self.spec.devices
+        {
+            self.device(path, *origin);
+        }
+    }
+
+    /// What shows or sets things of the network namespace, and what lies below.
+    fn of_the_network(&mut self) {
+        let default = Origin::Default;
+        self.in_network = self.builder.len();
         let own_net = self.spec.namespaces.net.value == Network::None;
         for (name, value) in SYSCTLS.into_iter().filter(|_| own_net) {
             if !self.spec.sysctls.iter().any(|asked| asked.value.0 == name) {
@@ -322,24 +351,6 @@ impl<'a> Building<'a> {
             );
         }
         self.add(default, "its cgroup, read-only", |tree| tree.cgroup2(true));
-        self.add(default, "/dev from scratch", TreeBuilder::dev);
-        let tty = self
-            .ids
-            .is_none_or(|ids| ids::outside(TTY_GROUP, &ids.gids).is_some());
-        let pts = Pts {
-            gid: tty.then_some(TTY_GROUP),
-            ..Pts::default()
-        };
-        self.add(default, "/dev from scratch", |tree| tree.devpts(&pts));
-        self.add(default, "/dev from scratch", |tree| tree.shm(SHM_BYTES));
-        self.add(default, "/dev from scratch", TreeBuilder::mqueue);
-        for At {
-            value: path,
-            origin,
-        } in &self.spec.devices
-        {
-            self.device(path, *origin);
-        }
     }
 
     fn device(&mut self, path: &Path, origin: Origin) {
@@ -549,6 +560,7 @@ impl<'a> Building<'a> {
             .enumerate()
             .map(|(holder, ids)| At::default_of(Op::HoldUserNamespace { holder, ids }));
         let tree = Tree {
+            in_network: self.in_network,
             steps: self.builder.build(),
             parts: self.parts,
         };
