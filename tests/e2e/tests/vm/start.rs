@@ -13,7 +13,8 @@ const HELLO: &str = "name = \"hello\"\nrootfs = \"host\"\n\
 fn says_hello(who: Who) {
     case(who, |case| {
         let out = case.run(HELLO).ok();
-        assert_eq!(out, "hello from hello, pid 2\n");
+        // 1 is the init, 2 was the thread that made the network namespace.
+        assert_eq!(out, "hello from hello, pid 3\n");
     });
 }
 
