@@ -65,6 +65,14 @@ struct Seen {
     err: String,
 }
 
+/// By another process: what other tests start meanwhile would hold the copy open for writing, and a file
+/// that is written cannot be executed (ETXTBSY).
+fn copy_ctr(to: &Path) {
+    let mut copy = Command::new("cp");
+    let status = copy.arg(env!("CARGO_BIN_EXE_ctr")).arg(to).status();
+    assert!(status.is_ok_and(|status| status.success()), "cp to {to:?}");
+}
+
 fn seen(command: &mut Command) -> Seen {
     let Output {
         status,
@@ -258,7 +266,7 @@ fn a_file_that_may_not_be_read_says_so() {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
     // A copy, because the build directory may be out of that user's reach.
     let ctr = dir.path().join("ctr");
-    fs::copy(env!("CARGO_BIN_EXE_ctr"), &ctr).expect("copy");
+    copy_ctr(&ctr);
     let mut command = Command::new(ctr);
     if rustix::process::geteuid().is_root() {
         command.uid(65_534).gid(65_534);
@@ -325,7 +333,7 @@ fn an_ordinary_users_state_cannot_be_bound_but_what_is_around_it_can() {
     let dir = Dir::new();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
     fs::create_dir(dir.path().join("ctr")).expect("mkdir");
-    fs::copy(env!("CARGO_BIN_EXE_ctr"), dir.path().join("bin")).expect("copy");
+    copy_ctr(&dir.path().join("bin"));
     dir.file(
         "in.toml",
         format!("{GOOD}[[mount]]\nbind = \"ctr\"\nat = \"/srv\"\n"),
@@ -528,7 +536,9 @@ fn colours_are_for_terminals_that_want_them() {
 /// What `ctr check a.toml` writes to a terminal.
 fn on_a_terminal(dir: &Dir, env: &[(&str, &str)]) -> String {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("openpt");
+    // CLOEXEC, or what other tests start meanwhile would hold it too.
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).expect("openpt");
     grantpt(&master).expect("grantpt");
     unlockpt(&master).expect("unlockpt");
     let name = ptsname(&master, Vec::new())
