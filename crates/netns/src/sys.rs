@@ -1,12 +1,12 @@
 //! The calls themselves. Plain syscalls of rustix's `linux_raw` back end: no errno in thread-local
-//! storage, nothing allocated, so they may run between clone and exec.
+//! storage, nothing allocated, so they may run between clone and exec; all but [`netns_cookie`].
 #![allow(
     unsafe_code,
     reason = "raw file descriptors and an ioctl without a safe wrapper"
 )]
 
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, IntoRawFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::ioctl::{self, Opcode, Setter};
@@ -70,4 +70,39 @@ pub(crate) unsafe fn close(fd: RawFd) -> Result<(), Errno> {
     // Linux has released the number in every case.
     unsafe { rustix::io::close(fd) };
     Ok(())
+}
+
+/// `socket(AF_NETLINK, SOCK_RAW|SOCK_CLOEXEC, NETLINK_ROUTE)`.
+pub(crate) fn route_socket() -> Result<RawFd, Errno> {
+    rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        // NETLINK_ROUTE is protocol 0.
+        None,
+    )
+    .map(IntoRawFd::into_raw_fd)
+}
+
+/// `getsockopt(socket, SOL_SOCKET, SO_NETNS_COOKIE)`: a number that no two network namespaces of one
+/// boot share. Since Linux 5.14.
+pub(crate) fn netns_cookie(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let mut cookie = 0u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes, which is the size of `cookie`, and the length
+    // that it wrote; both live until the call has returned.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if outcome == 0 {
+        return Ok(cookie);
+    }
+    let error = std::io::Error::last_os_error();
+    Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
 }

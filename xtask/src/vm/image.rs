@@ -23,7 +23,8 @@ const FIXTURES: [&str; 3] = ["debian", "debian-user", "tiny"];
 /// What `require!`-like checks of the tests may count on. A test that finds one of these missing
 /// fails instead of skipping.
 const FEATURES: &str = "root,userns,subids,cgroup2,overlay,idmapped-ext4,ext4-scratch,fuse,veth,\
-                        bridge,tun,nftables,conntrack,landlock,seccomp,psi,time-namespaces";
+                        bridge,vlan,macvlan,ipvlan,ifb,tbf,tun,nftables,conntrack,landlock,seccomp,\
+                        psi,time-namespaces";
 
 /// A disk image and where the guest mounts it.
 #[derive(Debug, Clone)]
