@@ -18,6 +18,11 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
+    /// Whether somebody else has what was asked for.
+    pub(crate) fn is_taken(&self) -> bool {
+        matches!(self.errno, Some(Errno::EXIST | Errno::BUSY))
+    }
+
     /// The failure of `op`.
     pub(crate) fn failed(self, op: &Op, origin: Origin) -> Box<Failure> {
         let calls = op.calls();
@@ -134,6 +139,9 @@ from_crate!(
     cgroup::Error,
     rootfs::Error,
     confine::Error,
+    crate::net::pasta::PastaError,
+    crate::net::ports::PortTaken,
+    netns::Error,
     ns::Error,
     StateError
 );

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cgroup::{Controller, Controllers};
 
+use crate::net::facts::NetFacts;
 use crate::spec::IdMap;
 
 /// Facts about the machine and the caller, gathered by [`observe`](crate::observe::observe) for one
@@ -35,10 +36,25 @@ pub struct Host {
     pub last_capability: confine::Capability,
     /// The running security modules, when the spec has a label.
     pub lsms: confine::Lsms,
-    /// The text for `/etc/resolv.conf` of a container on the host's network.
+    /// The host's `/etc/resolv.conf`, when the container's is made from it.
     pub resolv_conf: Option<Vec<u8>>,
+    /// The network of a container that is on one, where the caller may make it.
+    pub net: Option<NetFacts>,
+    /// pasta(1), for a caller who may not.
+    pub pasta: Option<PathBuf>,
+    /// The container whose network is shared.
+    pub peer: Option<Peer>,
     /// The container's state directory, where it would be.
     pub state_root: PathBuf,
+}
+
+/// A running container whose network another one shares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// A process of it, as the caller numbers it.
+    pub pid: u32,
+    /// The text for `/etc/resolv.conf`.
+    pub resolv_conf: Option<Vec<u8>>,
 }
 
 /// The calling process.

@@ -6,6 +6,7 @@ mod error;
 pub mod host;
 pub mod info;
 pub mod kmsg;
+pub mod net;
 pub mod observe;
 mod place;
 pub mod plan;

@@ -10,6 +10,7 @@ use rustix::thread::CapabilitySet;
 
 use crate::error::Diagnostic;
 use crate::host::{Caller, Host, IdSource, PathFacts, PathKind, RootFacts, UserFiles};
+use crate::net::facts::NetFacts;
 use crate::spec::{
     At, IdMap, MountSource, Network, Origin, Root, Spec, Upper, User, UserNamespace,
 };
@@ -39,6 +40,7 @@ pub fn observe(
     caller: Caller,
     state_root: &Path,
     slot: u32,
+    net: Option<NetFacts>,
     look: Look,
 ) -> Result<Host, Vec<Diagnostic>> {
     let mut problems = Vec::new();
@@ -69,8 +71,8 @@ pub fn observe(
         },
         users,
         rlimits: rlimits(spec),
-        landlock: match (&spec.security.landlock, spec.namespaces.net.value) {
-            (None, Network::None) => confine::Abi::NONE,
+        landlock: match &spec.security.landlock {
+            None if spec.namespaces.net.value.is_own() => confine::Abi::NONE,
             _ => confine::Abi::observe(),
         },
         kernel: kernel(),
@@ -79,9 +81,20 @@ pub fn observe(
             (None, None) => confine::Lsms::default(),
             _ => confine::Lsms::observe("/sys".as_ref()),
         },
-        resolv_conf: (spec.namespaces.net.value == Network::Host)
-            .then(|| read_bounded("/etc/resolv.conf".as_ref(), RESOLV_CONF_LIMIT).ok())
-            .flatten(),
+        resolv_conf: match &spec.namespaces.net.value {
+            Network::Host => resolv_conf(),
+            Network::Bridge(_) if !caller.privileged => resolv_conf(),
+            _ => None,
+        },
+        pasta: match spec.namespaces.net.value.attachment() {
+            Some(_) if !caller.privileged => crate::net::pasta::find(),
+            _ => None,
+        },
+        peer: match &spec.namespaces.net.value {
+            Network::Container(name) => crate::net::peer::find(name, state_root),
+            _ => None,
+        },
+        net,
         state_root: state_root.into(),
         caller,
     };
@@ -90,6 +103,11 @@ pub fn observe(
     } else {
         Err(problems)
     }
+}
+
+/// The host's `/etc/resolv.conf`.
+pub(crate) fn resolv_conf() -> Option<Vec<u8>> {
+    read_bounded("/etc/resolv.conf".as_ref(), RESOLV_CONF_LIMIT).ok()
 }
 
 /// Who is asking.

@@ -12,11 +12,13 @@ use tracing::debug;
 use crate::doctor::{self, Diagnosis};
 use crate::error::{Diagnostic, Error, ExecFailure};
 use crate::kmsg;
+use crate::net::begin as net;
+use crate::net::serve::Service;
 use crate::observe::{Look, caller, observe};
 use crate::plan::{Plan, plan};
 use crate::report::{Ending, ExitReport, Facts, Timestamp, Victim};
 use crate::spec::{Origin, Root, Spec, UserNamespace};
-use crate::start::{Made, Refusal};
+use crate::start::{Made, Refusal, sweep};
 use crate::state::{IdRange, Store, default_root};
 use crate::supervise::{End, Signals, Supervisor};
 use crate::tty::Tty;
@@ -27,6 +29,8 @@ use crate::usage::Usage;
 pub struct Options {
     /// The run root.
     pub state_root: PathBuf,
+    /// Where networks are kept.
+    pub data_root: PathBuf,
 }
 
 impl Options {
@@ -41,7 +45,16 @@ impl Options {
                 .join("run"),
             None => default_root(uid, xdg.as_deref()),
         };
-        Self { state_root }
+        let data_root = match root {
+            Some(root) => std::path::absolute(root)
+                .unwrap_or_else(|_| root.into())
+                .join("lib"),
+            None => PathBuf::from("/var/lib/ctr"),
+        };
+        Self {
+            state_root,
+            data_root,
+        }
     }
 }
 
@@ -51,7 +64,9 @@ impl Options {
 /// What is wrong with the spec on this host.
 pub fn explain(spec: &Spec, options: &Options) -> Result<Plan, Vec<Diagnostic>> {
     let slot = IdRange::preferred(&spec.name.value);
-    let host = observe(spec, caller(), &options.state_root, slot, Look::Explain)?;
+    let caller = caller();
+    let net = net::propose(spec, options, &caller).map_err(|problem| vec![problem])?;
+    let host = observe(spec, caller, &options.state_root, slot, net, Look::Explain)?;
     plan(spec, &host)
 }
 
@@ -76,19 +91,26 @@ pub fn run(spec: &Spec, options: &Options) -> Result<ExitReport, Error> {
         }
     };
     clock.lap("planned");
+    for note in &plan.notes {
+        tracing::info!("{}", note.text);
+    }
     let mut running = match made.start(&plan, spec, &store) {
         Ok(running) => running,
         Err(refusal) => return Err(undo(refusal, &plan, spec, made)),
     };
     clock.lap("started");
     let pid = program_pid(&running);
+    // The container runs meanwhile, so this is no part of its start.
     sweep(&store);
+    sweep_claims(&store, &plan);
     let tty = running.pty.take().map(Tty::new);
-    let supervisor = Supervisor {
+    let service = net::service(&plan, options, &mut made);
+    let mut supervisor = Supervisor {
         running: &running,
         signals: &signals,
         stop: &spec.stop,
         tty,
+        service,
     };
     let end = supervisor.run();
     if end.is_err() {
@@ -98,6 +120,9 @@ pub fn run(spec: &Spec, options: &Options) -> Result<ExitReport, Error> {
     }
     clock.lap("ended");
     let usage = made.usage();
+    if let Some(watch) = supervisor.service.and_then(Service::into_watch) {
+        made.close_later(watch);
+    }
     for problem in made.teardown() {
         tracing::warn!(problem, "left behind");
     }
@@ -122,8 +147,15 @@ fn prepare(spec: &Spec, options: &Options, store: &Store, made: &mut Made) -> Re
         slot = range.slot();
         made.hold_range(range);
     }
-    let host =
-        observe(spec, caller, &options.state_root, slot, Look::Start).map_err(Error::Refused)?;
+    let attachment = spec.namespaces.net.value.attachment();
+    if attachment.is_some_and(|asked| asked.address.is_some()) {
+        // Rules for a dead container at this address must not be met by this one.
+        sweep(store);
+    }
+    let net = net::claim(spec, options, &caller, made)
+        .map_err(|problem| Error::Refused(vec![problem]))?;
+    let host = observe(spec, caller, &options.state_root, slot, net, Look::Start)
+        .map_err(Error::Refused)?;
     let plan = plan(spec, &host).map_err(Error::Refused)?;
     if plan.unmet.is_empty() {
         Ok(plan)
@@ -211,11 +243,13 @@ fn program_pid(running: &Running) -> Option<u32> {
         .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
 }
 
-/// Clean up after supervisors that were killed. The container runs meanwhile, so this is no part of
-/// its start; a failure concerns another container and is logged.
-fn sweep(store: &Store) {
-    if let Err(error) = store.sweep(crate::start::recover) {
-        tracing::warn!(%error, "cannot clean up after a dead container");
+/// Free the address of a container that died before its record was published: it left no more than
+/// that claim.
+fn sweep_claims(store: &Store, plan: &Plan) {
+    if let Some(wiring) = &plan.wiring
+        && let Err(error) = crate::net::sweep(store.path(), &wiring.member)
+    {
+        tracing::warn!(%error, "cannot free a dead container's address");
     }
 }
 

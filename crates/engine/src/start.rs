@@ -6,6 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use netns::Sockets;
 use ns::{Child, Helpers, IdMaps, Init, Running, Setgroups, Spawned, Steps, Tty};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -13,6 +14,8 @@ use rustix::process::Pid;
 
 use crate::cause::Cause;
 use crate::error::Failure;
+use crate::net::facts::table_name;
+use crate::net::{self, Claim, Held, NetOp};
 use crate::plan::{By, Ids, Op, Operation, Plan, Writer};
 use crate::spec::{At, IdMap, Spec};
 use crate::state::{IdRange, Record, StateDir, Store};
@@ -34,6 +37,8 @@ pub(crate) struct Made {
     mounts: Vec<OwnedFd>,
     /// User namespaces made to idmap with.
     holders: Vec<OwnedFd>,
+    /// What belongs to its network.
+    net: Held,
 }
 
 /// Why a start came to nothing.
@@ -50,6 +55,24 @@ impl Made {
         self.range = Some(range);
     }
 
+    /// Keep the container's address until the end; gives the firewall's socket.
+    pub(crate) fn hold_address(
+        &mut self,
+        claim: Claim,
+    ) -> Result<&mut netns::nft::Socket, netns::Error> {
+        self.net.hold(claim)
+    }
+
+    /// Close a watch on the firewall with everything else.
+    pub(crate) fn close_later(&mut self, watch: OwnedFd) {
+        self.net.close_later(watch);
+    }
+
+    /// The sockets on which names are asked for.
+    pub(crate) fn name_sockets(&mut self) -> Option<Sockets> {
+        self.net.name_sockets()
+    }
+
     /// Do all of it: at the end the program runs.
     pub(crate) fn start(
         &mut self,
@@ -59,6 +82,8 @@ impl Made {
     ) -> Result<Running, Refusal> {
         self.group_dir.clone_from(&plan.cgroup);
         self.mount_point.clone_from(&plan.cgroup_mount);
+        let member = plan.wiring.as_ref().map(|wiring| wiring.member.clone());
+        self.net.of(table_name(store.path()), member);
         for op in &plan.before {
             self.perform(op, spec, store, None)
                 .map_err(Refusal::Failed)?;
@@ -89,7 +114,12 @@ impl Made {
             plan.exec.envp.clone(),
         );
         let group = self.group.take();
+        let joined = plan.joined.as_ref().map(join).transpose()?;
         let child = Child {
+            join: joined
+                .iter()
+                .map(|namespace| (namespace.as_fd(), ns::Namespaces::NEWNET))
+                .collect(),
             namespaces: plan.namespaces,
             cgroup: group.as_ref().map(cgroup::Group::dir),
             early: early.iter().map(|phase| phase as &dyn Steps).collect(),
@@ -161,6 +191,14 @@ impl Made {
                 };
                 self.with_namespace(*by, pid, map)
             }
+            Op::Net(op) => match self.net.perform(op, spec, pid) {
+                // A port of a dead container's: usually they are cleaned up after when this one runs.
+                Err(cause) if matches!(op, NetOp::Firewall(_)) && cause.is_taken() => {
+                    sweep(store);
+                    self.net.perform(op, spec, pid)
+                }
+                done => done,
+            },
             Op::Prlimit(limit) => match pid {
                 Some(pid) => confine::prlimit(pid, *limit).map_err(Into::into),
                 None => Err(Errno::SRCH.into()),
@@ -183,9 +221,10 @@ impl Made {
             supervisor: std::process::id(),
             source: spec.source.clone(),
             cgroup: self.group_dir.clone(),
+            network: self.net.member().cloned(),
             labels: spec.labels.clone(),
         };
-        self.state = Some(store.publish(&record, recover)?);
+        self.state = Some(store.publish(&record, |dead| recover(store.path(), dead))?);
         Ok(())
     }
 
@@ -251,6 +290,7 @@ impl Made {
         if let Some(group) = self.group.take() {
             keep(&mut failed, group.remove_tree());
         }
+        self.net.teardown(&mut failed);
         if let Some(state) = self.state.take() {
             keep(&mut failed, state.remove());
         }
@@ -261,8 +301,42 @@ impl Made {
     }
 }
 
-/// Clean up what outlived a supervisor that was killed: its cgroup, and who is left in it.
-pub(crate) fn recover(record: &Record) {
+/// The network namespace of a process.
+fn join(At { value: pid, origin }: &At<u32>) -> Result<OwnedFd, Refusal> {
+    let call = format!("setns(</proc/{pid}/ns/net>, CLONE_NEWNET)");
+    let found = i32::try_from(*pid).ok().and_then(Pid::from_raw);
+    found
+        .ok_or(Errno::SRCH)
+        .and_then(|pid| namespace(pid, "net"))
+        .map_err(|errno| {
+            Refusal::Failed(Cause::from(errno).failed_operation(Operation {
+                who: crate::plan::Who::Supervisor,
+                purpose: "the network of the other container",
+                call,
+                origin: *origin,
+                undo: None,
+            }))
+        })
+}
+
+/// Clean up after supervisors that were killed; a failure concerns another container and is logged.
+pub(crate) fn sweep(store: &Store) {
+    if let Err(error) = store.sweep(|dead| recover(store.path(), dead)) {
+        tracing::warn!(%error, "cannot clean up after a dead container");
+    }
+}
+
+/// Clean up what outlived a supervisor that was killed: its place on a network, its cgroup, and who is
+/// left in it.
+fn recover(run_root: &Path, record: &Record) {
+    if let Some(member) = &record.network {
+        if let Err(error) = net::remove_rules_of_the_dead(run_root, member) {
+            tracing::warn!(%error, "cannot remove a dead container's firewall rules");
+        }
+        if let Err(error) = net::sweep(run_root, member) {
+            tracing::warn!(%error, "cannot free a dead container's address");
+        }
+    }
     let Some(dir) = &record.cgroup else { return };
     let group = match cgroup::Group::open(dir) {
         Ok(group) => group,
@@ -298,7 +372,7 @@ fn refusal(plan: &Plan, error: ns::Error) -> Refusal {
     }
 }
 
-fn keep<E: Into<Cause>>(failed: &mut Vec<String>, result: Result<(), E>) {
+pub(crate) fn keep<E: Into<Cause>>(failed: &mut Vec<String>, result: Result<(), E>) {
     if let Err(error) = result {
         failed.push(error.into().to_string());
     }
@@ -331,9 +405,13 @@ fn proc_path(pid: Pid, file: &str) -> PathBuf {
 }
 
 fn user_namespace(pid: Pid) -> Result<OwnedFd, Errno> {
+    namespace(pid, "user")
+}
+
+pub(crate) fn namespace(pid: Pid, kind: &str) -> Result<OwnedFd, Errno> {
     openat(
         CWD,
-        proc_path(pid, "ns/user"),
+        proc_path(pid, &format!("ns/{kind}")),
         OFlags::RDONLY | OFlags::CLOEXEC,
         Mode::empty(),
     )

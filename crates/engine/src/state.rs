@@ -31,6 +31,9 @@ pub struct Record {
     pub source: String,
     /// Its cgroup directory on the host, when it has one of its own.
     pub cgroup: Option<PathBuf>,
+    /// Its place on a network.
+    #[serde(default)]
+    pub network: Option<crate::net::Member>,
     /// `[labels]` of the manifest.
     pub labels: std::collections::BTreeMap<String, String>,
 }
@@ -58,6 +61,7 @@ pub struct StateDir {
     store: OwnedFd,
     dir: OwnedFd,
     name: String,
+    path: PathBuf,
 }
 
 /// Who a state directory belongs to.
@@ -71,7 +75,7 @@ enum Occupant {
         /// The locked directory.
         _lock: OwnedFd,
         /// What it said about itself, when that can be read.
-        record: Option<Record>,
+        record: Option<Box<Record>>,
     },
 }
 
@@ -175,6 +179,7 @@ impl Store {
             store,
             dir,
             name: record.name.clone(),
+            path: self.path.join(&record.name),
         })
     }
 
@@ -259,7 +264,7 @@ impl Store {
         }
         Ok(Occupant::Dead {
             _lock: dir,
-            record: self.record(name),
+            record: self.record(name).map(Box::new),
         })
     }
 
@@ -295,7 +300,7 @@ impl Store {
         let mut first = self.sweep_ids();
         for name in entries(&self.dir).map_err(self.call("getdents64", ""))? {
             let Some(name) = name.to_str() else { continue };
-            if name == "ids" || half_made_by_a_living_process(name) {
+            if is_ours(name) || half_made_by_a_living_process(name) {
                 continue;
             }
             let swept = match self.occupant(name) {
@@ -315,6 +320,26 @@ impl Store {
 }
 
 impl Store {
+    /// Whether a container of this name runs: its supervisor holds the lock of its directory.
+    #[must_use]
+    pub fn is_running(&self, name: &str) -> bool {
+        let locked = |dir| fs::flock(&dir, FlockOperation::NonBlockingLockShared);
+        self.open_dir(name)
+            .map(locked)
+            .is_ok_and(|lock| lock == Err(Errno::WOULDBLOCK))
+    }
+
+    /// The records of all containers, of dead ones too.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        let names = entries(&self.dir).unwrap_or_default();
+        let names = names.iter().filter_map(|name| name.to_str());
+        names
+            .filter(|name| !is_ours(name))
+            .filter_map(|name| self.record(name))
+            .collect()
+    }
+
     /// Unlink the claims of dead containers.
     fn sweep_ids(&self) -> StateResult<()> {
         let dir = match self.open_dir("ids") {
@@ -339,6 +364,11 @@ impl Store {
     }
 }
 
+/// Directories of the run root that are no container's: no container may have these names.
+fn is_ours(name: &str) -> bool {
+    ["ids", "net"].contains(&name)
+}
+
 /// `.new.PID.NAME`, between its mkdir and its flock.
 fn half_made_by_a_living_process(name: &str) -> bool {
     name.strip_prefix(".new.")
@@ -353,6 +383,12 @@ impl StateDir {
     #[must_use]
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Take it away: the container is no more.
@@ -523,6 +559,7 @@ mod tests {
             supervisor: std::process::id(),
             source: "web.toml".into(),
             cgroup: None,
+            network: None,
             labels: Default::default(),
         }
     }

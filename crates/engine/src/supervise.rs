@@ -12,6 +12,7 @@ use ns::{Running, WaitStatus};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::net::serve::Service;
 use crate::report::{Sender, Sent};
 use crate::spec::Stop;
 use crate::tty::Tty;
@@ -76,6 +77,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) signals: &'a Signals,
     pub(crate) stop: &'a Stop,
     pub(crate) tty: Option<Tty>,
+    /// Its network, when it is on one.
+    pub(crate) service: Option<Service>,
 }
 
 /// What poll(2) has found.
@@ -84,6 +87,8 @@ struct Woken {
     ended: bool,
     /// There are signals to read.
     signalled: bool,
+    /// Its network wants to be looked after.
+    served: bool,
     /// What stdin, stdout and the terminal's master can do, in this order: (read, write).
     tty: Option<[(bool, bool); 3]>,
 }
@@ -108,7 +113,7 @@ impl Supervisor<'_> {
     ///
     /// # Errors
     /// The errno of a poll(2) or waitid(2) that cannot fail on a healthy kernel.
-    pub(crate) fn run(mut self) -> Result<End, Errno> {
+    pub(crate) fn run(&mut self) -> Result<End, Errno> {
         let mut stopping = Stopping::default();
         let end = self
             .running
@@ -119,8 +124,12 @@ impl Supervisor<'_> {
             let Woken {
                 ended,
                 signalled,
+                served,
                 tty,
             } = self.wait(end, &stopping)?;
+            if served && let Some(service) = &mut self.service {
+                service.turn();
+            }
             if signalled {
                 self.pass_on(&mut stopping);
             }
@@ -159,8 +168,16 @@ impl Supervisor<'_> {
             PollFd::from_borrowed_fd(end, PollFlags::empty()),
             PollFd::from_borrowed_fd(end, PollFlags::empty()),
             PollFd::from_borrowed_fd(end, PollFlags::empty()),
+            PollFd::from_borrowed_fd(end, PollFlags::empty()),
+            PollFd::from_borrowed_fd(end, PollFlags::empty()),
         ];
         let mut used = 2;
+        let network = self.service.as_ref().map(Service::interest);
+        for fd in network.into_iter().flatten().flatten() {
+            fds[used] = PollFd::from_borrowed_fd(fd, PollFlags::IN);
+            used += 1;
+        }
+        let served = 2..used;
         // A descriptor nobody wants anything of is left out: a hang-up on it would spin the loop.
         let mut place = [None; 3];
         for (slot, (fd, read, write)) in place.iter_mut().zip(interest.into_iter().flatten()) {
@@ -193,6 +210,7 @@ impl Supervisor<'_> {
         Ok(Woken {
             ended: !fds[0].revents().is_empty(),
             signalled: !fds[1].revents().is_empty(),
+            served: fds[served].iter().any(|fd| !fd.revents().is_empty()),
             tty: ready,
         })
     }

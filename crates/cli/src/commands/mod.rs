@@ -9,6 +9,7 @@ mod check;
 mod completions;
 mod info;
 mod man;
+mod network;
 mod plan;
 mod problems;
 mod run;
@@ -23,6 +24,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Show what this machine has for containers, what is missing, and what to do
     Info(info::Args),
+    /// Make, list, mend and explain networks
+    Network(network::Args),
     /// Check manifests and report every error in them
     Check(check::Args),
     /// Print the JSON schema of the manifest, for editors
@@ -49,6 +52,7 @@ impl Command {
             Self::Run(args) => run::run(args, global),
             Self::Plan(args) => plan::run(args, global),
             Self::Info(args) => info::run(args, global),
+            Self::Network(args) => network::run(args, global),
             Self::Check(args) => check::run(args, global),
             Self::Schema(args) => schema::run(args),
             Self::Completions(args) => completions::run(args),

@@ -38,6 +38,7 @@ pub(crate) const TOP: Place = Place {
         "resources",
         "mount",
         "network",
+        "networks",
         "security",
         "labels",
     ],
@@ -57,7 +58,6 @@ pub(crate) const TOP: Place = Place {
         ("replicas", NO_ADVICE),
         ("health", NO_ADVICE),
         ("container", Some("write one manifest for each container")),
-        ("networks", NO_ADVICE),
         ("volumes", Some("use `bind` in a `[[mount]]`")),
         ("after", NO_ADVICE),
     ],
@@ -118,17 +118,17 @@ pub(crate) const MOUNT: Place = Place {
 pub(crate) const NETWORK: Place = Place {
     path: "network",
     belongs: "in `[network]`",
-    keys: &["mode"],
-    later: &[
-        (
-            "publish",
-            Some("with `mode = \"host\"` the container's ports are the host's"),
-        ),
-        (
-            "dns",
-            Some("with `mode = \"host\"` the container asks whom the host asks"),
-        ),
+    keys: &[
+        "mode", "publish", "dns", "aliases", "address", "rate", "allow",
     ],
+    later: &[],
+};
+
+pub(crate) const NETWORK_DEFINITION: Place = Place {
+    path: "networks",
+    belongs: "in a `[networks.NAME]`",
+    keys: &["subnets", "internal", "mtu", "metadata"],
+    later: &[],
 };
 
 pub(crate) const SECURITY: Place = Place {
@@ -181,6 +181,7 @@ pub(crate) const LANDLOCK: Place = Place {
 
 /// Tables whose keys are the user's own, or names of the kernel.
 pub(crate) const LABELS: Place = free("labels");
+pub(crate) const NETWORKS: Place = free("networks");
 pub(crate) const SYSCTL: Place = free("security.sysctl");
 pub(crate) const RLIMITS: Place = free("security.rlimits");
 
@@ -204,6 +205,7 @@ pub(crate) const PLACES: &[&Place] = &[
     &IO,
     &MOUNT,
     &NETWORK,
+    &NETWORK_DEFINITION,
     &SECURITY,
     &USER_NAMESPACE,
     &ID_MAP,
@@ -217,10 +219,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("cmd", "`command` is the whole command line"),
     ("environment", "it is called `env`"),
     ("working-dir", "it is called `workdir`"),
-    (
-        "ports",
-        "publishing ports is not supported yet; `[network]` takes `mode = \"host\"`",
-    ),
+    ("ports", "they are `publish = [\"8080:80\"]` in `[network]`"),
     ("network-mode", "it is `mode` in `[network]`"),
     (
         "cap-add",

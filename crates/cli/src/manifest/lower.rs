@@ -6,7 +6,7 @@ use std::time::Duration;
 use engine::spec::{self, At, Spec};
 
 use super::Loaded;
-use super::model::{Given, Manifest};
+use super::model::{Given, Manifest, Network};
 use super::process::{ARG_MAX, ONE_STRING, size};
 use crate::diagnostic::{Code, Diagnostic, Report, Source};
 
@@ -35,8 +35,9 @@ pub(super) fn spec(loaded: &Loaded, args: &[String]) -> Result<Spec, Box<Report>
         process,
         namespaces: spec::Namespaces {
             user: lines.at(&security.user_namespace),
-            net: lines.at(&manifest.network),
+            net: network(&lines, &manifest.network),
         },
+        networks: lines.all(&manifest.networks),
         init: lines.at(&manifest.init),
         stop: spec::Stop {
             signal: lines
@@ -145,6 +146,26 @@ fn check_arguments(
         );
     }
     Ok(())
+}
+
+fn network(lines: &Lines<'_>, network: &Given<Network>) -> At<spec::Network> {
+    lines.at(network).map(|value| match value {
+        Network::None => spec::Network::None,
+        Network::Host => spec::Network::Host,
+        Network::Container(name) => spec::Network::Container(name),
+        Network::Bridge(name, asked) => spec::Network::Bridge(Box::new(spec::Attachment {
+            network: lines.at(&Given {
+                value: name,
+                span: network.span.clone(),
+            }),
+            publish: lines.all(&asked.publish),
+            dns: lines.all(&asked.dns),
+            aliases: lines.all(&asked.aliases),
+            address: lines.optional(asked.address.as_ref()),
+            rate: lines.optional(asked.rate.as_ref()),
+            allow: lines.optional(asked.allow.as_ref()),
+        })),
+    })
 }
 
 fn mount(mount: super::model::Mount) -> spec::Mount {

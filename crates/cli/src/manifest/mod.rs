@@ -29,6 +29,22 @@ mod tests;
 pub use host::Options;
 pub use model::Manifest;
 
+/// A network's name, for the command line.
+///
+/// # Errors
+/// Why it cannot be one.
+pub fn network_name(text: &str) -> Result<String, String> {
+    network::network_name(text).map_err(|rule| rule.label)
+}
+
+/// A prefix, for the command line.
+///
+/// # Errors
+/// Why it is none.
+pub fn network_prefix(text: &str) -> Result<ipnet::IpNet, String> {
+    value::net::prefix(text).map_err(|rule| rule.label)
+}
+
 /// A manifest without errors, and the text it came from, which failures at run time quote.
 #[derive(Debug, Clone)]
 pub struct Loaded {

@@ -1,13 +1,16 @@
 //! A manifest that was found right: typed values, each with where it was written.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::spec::{
-    CpuMax, IdMap, IoLimit, Landlock, Limit, MountSource, Network, Rlimit, Root, Seccomp, User,
-    UserNamespace,
+    CpuMax, IdMap, IoLimit, Landlock, Limit, MountSource, NetworkSpec, Publish, Rlimit, Root,
+    Seccomp, User, UserNamespace,
 };
+
+use ipnet::IpNet;
 
 use crate::diagnostic::Span;
 
@@ -55,6 +58,7 @@ pub struct Manifest {
     pub(crate) resources: Resources,
     pub(crate) mounts: Vec<Given<Mount>>,
     pub(crate) network: Given<Network>,
+    pub(crate) networks: Vec<Given<NetworkSpec>>,
     pub(crate) security: Security,
     pub(crate) labels: BTreeMap<String, String>,
 }
@@ -101,6 +105,38 @@ pub(crate) struct Cpu {
     pub(crate) weight: Option<Given<u64>>,
     pub(crate) cpus: Option<Given<String>>,
     pub(crate) mems: Option<Given<String>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Network {
+    None,
+    Host,
+    Container(String),
+    /// On the network of this name.
+    Bridge(String, Box<Attachment>),
+}
+
+impl Network {
+    /// As in "`dns` is for a container on a network: …".
+    pub(crate) fn words(&self) -> &'static str {
+        match self {
+            Self::None => "it has none",
+            Self::Host => "it has the host's",
+            Self::Container(_) => "it has another container's",
+            Self::Bridge(..) => "it is on one",
+        }
+    }
+}
+
+/// `[network]` of a container that is on one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Attachment {
+    pub(crate) publish: Vec<Given<Publish>>,
+    pub(crate) dns: Vec<Given<IpAddr>>,
+    pub(crate) aliases: Vec<Given<String>>,
+    pub(crate) address: Option<Given<Ipv4Addr>>,
+    pub(crate) rate: Option<Given<u64>>,
+    pub(crate) allow: Option<Given<Vec<IpNet>>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -44,6 +44,8 @@ pub struct Manifest {
     pub mount: Option<Vec<Mount>>,
     /// The network.
     pub network: Option<Network>,
+    /// Networks that are made when they are missing, by name.
+    pub networks: Option<BTreeMap<String, NetworkDefinition>>,
     /// What the process may do.
     pub security: Option<Security>,
     /// Kept with the container's state; never interpreted.
@@ -228,18 +230,58 @@ pub enum Owner {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Network {
-    /// "none" (default): only `lo`; "host": the host's network.
+    /// "bridge" (default): an address on the network `default`; "none": only `lo`; "host": the host's network; the name of another network; "container:NAME": that of a running container.
     pub mode: Option<NetworkMode>,
+    /// Ports of the host that lead into the container: "8080:80" (from this machine alone), "0.0.0.0:8080:80/udp", "8000-8009:80-89".
+    pub publish: Option<Vec<String>>,
+    /// Resolvers for names that nobody on the network has. Default: the host's.
+    pub dns: Option<Vec<String>>,
+    /// More names by which others on the network find it.
+    pub aliases: Option<Vec<String>>,
+    /// Its IPv4 address. Default: any free one.
+    pub address: Option<String>,
+    /// Most bits per second in each direction, like "100Mbit/s".
+    #[schemars(regex(pattern = r"^[0-9]+[kMG]bit/s$"))]
+    pub rate: Option<String>,
+    /// The only addresses and prefixes outside its network that it may reach. Default: all.
+    pub allow: Option<Vec<String>>,
 }
 
 /// Which network.
 #[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case")]
+#[schemars(untagged)]
 pub enum NetworkMode {
+    /// By word.
+    Word(NetworkWord),
+    /// By the name of a network, or "container:NAME".
+    Name(String),
+}
+
+/// Which network, by word.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+pub enum NetworkWord {
+    /// The network `default`.
+    Bridge,
     /// A network of its own with nothing but `lo`.
     None,
     /// The host's.
     Host,
+}
+
+/// A network that is made when it is missing.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NetworkDefinition {
+    /// An IPv4 subnet and an IPv6 one. What is left out is chosen so that it overlaps nothing.
+    pub subnets: Option<Vec<String>>,
+    /// true: no way out of it, and none into it. Default false.
+    pub internal: Option<bool>,
+    /// Largest packet. Default 1500.
+    #[schemars(range(min = 1280, max = 65535))]
+    pub mtu: Option<u16>,
+    /// true: the metadata service of clouds, 169.254.169.254, can be reached. Default false.
+    pub metadata: Option<bool>,
 }
 
 /// What the process may do.

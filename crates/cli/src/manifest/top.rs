@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use engine::spec::{Network, Root, User, UserNamespace};
+use engine::spec::{Root, User, UserNamespace};
 use toml::de::DeTable;
 
 use super::host::Host;
-use super::model::{Given, Manifest, Stop};
+use super::model::{Given, Manifest, Network, Stop};
 use super::value::{host_path, name, sysctl, time};
 use super::walk::{Reader, Rule, Section, Value};
 use super::{keys, mount, network, process, resources, security};
@@ -44,7 +44,11 @@ pub(super) fn read<'t>(
     let network = top
         .get("network")
         .and_then(|v| network::read(r, &v))
-        .unwrap_or_else(|| Given::default_of(Network::None));
+        .unwrap_or_else(|| Given::default_of(network::bridge()));
+    let networks = top
+        .get("networks")
+        .map(|v| network::definitions(r, &v))
+        .unwrap_or_default();
     let security = top
         .get("security")
         .map(|v| security::read(r, &v, host))
@@ -61,6 +65,7 @@ pub(super) fn read<'t>(
         resources,
         mounts,
         network,
+        networks,
         security,
         labels,
     };

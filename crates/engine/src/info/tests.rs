@@ -702,6 +702,7 @@ fn looking_leaves_mounts_and_the_state_directory_alone() {
     let dir = tempfile::tempdir().expect("a directory");
     let options = Options {
         state_root: dir.path().join("run"),
+        data_root: dir.path().join("lib"),
     };
     let mounts = || std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
     let before = mounts();

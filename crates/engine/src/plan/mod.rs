@@ -6,6 +6,7 @@
 mod hidden;
 mod ids;
 mod limits;
+mod network;
 mod op;
 mod program;
 mod security;
@@ -14,6 +15,7 @@ mod tree;
 pub use hidden::{NOT_FROM_HOST, host_secrets};
 pub use ids::{Ids, Writer};
 pub use limits::controllers;
+pub(crate) use network::refused;
 pub use op::{By, Op};
 pub use program::{Exec, path as search_path};
 pub use security::DEFAULT_RLIMITS;
@@ -25,7 +27,9 @@ use ns::Namespaces;
 
 use crate::error::Diagnostic;
 use crate::host::{Cgroup, Host, IdSource};
-use crate::spec::{At, Network, Origin, Spec};
+use crate::net::NetOp;
+use crate::net::wiring::Wiring;
+use crate::spec::{At, Origin, Spec};
 use crate::steps::{self, Phase, Uts};
 use crate::users::{self, Credentials};
 
@@ -81,6 +85,10 @@ pub struct Plan {
     /// Made by a thread of the child, see [`ns::Beside`].
     pub(crate) net: Option<At<steps::Net>>,
     pub(crate) tree: tree::Tree,
+    /// Its place on a network.
+    pub(crate) wiring: Option<Wiring>,
+    /// A process whose network namespace is entered.
+    pub(crate) joined: Option<At<u32>>,
     bounding: Confinement,
     pub(crate) confinement: Confinement,
     origins: security::Origins,
@@ -143,13 +151,14 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
         group,
         security,
         tree,
+        network,
         notes,
     } = parts;
-    let own_net = spec.namespaces.net.value == Network::None;
+    let beside = spec.namespaces.net.value.is_own() && !network.by_clone;
     Ok(Plan {
         name: spec.name.value.clone(),
         before,
-        namespaces: namespaces(ids.is_some()),
+        namespaces: namespaces(ids.is_some(), network.by_clone),
         cgroup: group.dir,
         cgroup_mount: match &host.cgroup {
             Cgroup::Place(place) => Some(place.mount_point.clone()),
@@ -162,11 +171,13 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
         notes,
         unmet: group.unmet,
         uts: spec.hostname.clone().map(|hostname| Uts { hostname }),
-        net: own_net.then(|| At {
+        net: beside.then(|| At {
             value: steps::net(),
             origin: spec.namespaces.net.origin,
         }),
         tree: tree.tree,
+        wiring: network.wiring,
+        joined: network.joined,
         bounding: security.bounding,
         confinement: security.program,
         origins: security.origins,
@@ -182,6 +193,7 @@ struct Parts {
     group: limits::Group,
     security: security::Security,
     tree: tree::Resolved,
+    network: network::Resolved,
     notes: Vec<Note>,
 }
 
@@ -199,7 +211,13 @@ fn parts(spec: &Spec, host: &Host) -> Result<Parts, Vec<Diagnostic>> {
     let of_ids = ids.as_ref().map(|ids| &ids.value);
     let security =
         security::resolve(spec, host, &user, of_ids).map_err(|more| problems.extend(more));
-    let tree = tree::resolve(spec, host, &user, of_ids).map_err(|more| problems.extend(more));
+    let network = network::resolve(spec, host).unwrap_or_else(|more| {
+        problems.extend(more);
+        network::Resolved::default()
+    });
+    let texts = network.texts.clone();
+    let tree =
+        tree::resolve(spec, host, &user, of_ids, texts).map_err(|more| problems.extend(more));
     let (Ok(exec), Ok(group), Ok(mut security), Ok(mut tree), true) =
         (exec, group, security, tree, problems.is_empty())
     else {
@@ -207,6 +225,7 @@ fn parts(spec: &Spec, host: &Host) -> Result<Parts, Vec<Diagnostic>> {
     };
     notes.append(&mut security.notes);
     notes.append(&mut tree.notes);
+    notes.extend(network.notes.iter().cloned());
     if of_ids.is_some_and(|ids| ids.writer == Writer::DirectOwnId) {
         notes.push(own_id_note(host));
     }
@@ -217,6 +236,7 @@ fn parts(spec: &Spec, host: &Host) -> Result<Parts, Vec<Diagnostic>> {
         group,
         security,
         tree,
+        network,
         notes,
     })
 }
@@ -231,10 +251,19 @@ fn before(spec: &Spec, host: &Host, parts: &Parts) -> Vec<At<Op>> {
         .iter()
         .filter_map(|ids| claim(ids, host))
         .collect();
+    // A claim says itself whose it is.
+    let (claim, network): (Vec<_>, Vec<_>) = parts.network.before.iter().cloned().partition(|op| {
+        matches!(
+            op.value,
+            Op::Net(NetOp::Define { .. } | NetOp::ClaimAddress { .. })
+        )
+    });
+    ops.extend(claim);
     ops.push(At {
         value: publish,
         origin: spec.name.origin,
     });
+    ops.extend(network);
     ops.extend(parts.group.ops.iter().cloned());
     ops.extend(parts.tree.before.iter().cloned());
     ops
@@ -253,7 +282,8 @@ fn between(spec: &Spec, parts: &Parts) -> Vec<At<Op>> {
         .oom_score_adj
         .iter()
         .map(|value| value.clone().map(Op::OomScoreAdj));
-    ids.chain(parts.tree.between.iter().cloned())
+    ids.chain(parts.network.between.iter().cloned())
+        .chain(parts.tree.between.iter().cloned())
         .chain(raise)
         .chain(oom)
         .chain([At::default_of(Op::Go {
@@ -278,13 +308,14 @@ fn claim(ids: &At<Ids>, host: &Host) -> Option<At<Op>> {
 }
 
 /// Those that clone3 makes.
-fn namespaces(user: bool) -> Namespaces {
+fn namespaces(user: bool, net: bool) -> Namespaces {
     let mut namespaces = Namespaces::NEWPID
         | Namespaces::NEWNS
         | Namespaces::NEWIPC
         | Namespaces::NEWUTS
         | Namespaces::NEWCGROUP;
     namespaces.set(Namespaces::NEWUSER, user);
+    namespaces.set(Namespaces::NEWNET, net);
     namespaces
 }
 
@@ -347,6 +378,10 @@ impl Plan {
         let mut list = Vec::new();
         self.supervisor(&self.before, &mut list);
         list.push(self.clone_operation());
+        if let Some(joined) = &self.joined {
+            let call = format!("setns(</proc/{}/ns/net>, CLONE_NEWNET)", joined.value);
+            list.push(operation(Who::Init, JOINED, call, joined.origin));
+        }
         for phase in self.early() {
             self.child(Who::Init, &phase, &mut list);
         }
@@ -517,6 +552,7 @@ impl Plan {
 const FORK: &str = "clone3({flags=CLONE_PIDFD, exit_signal=SIGCHLD})";
 const TTY: &str = "ioctl(<container's /dev/ptmx>, TIOCGPTPEER), its master to ctr with READY";
 
+const JOINED: &str = "the network of the other container";
 const NETWORK: &str = "a network with 127.0.0.1 and ::1, made beside all this";
 const SESSION: &str = "out of the caller's terminal; its own view of cgroups";
 const CONFINE: &str = "what the program may do";

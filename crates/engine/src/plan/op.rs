@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::net::NetOp;
 use crate::plan::ids::{Ids, Writer};
 use crate::spec::IdMap;
 
@@ -80,6 +81,8 @@ pub enum Op {
         /// With the mounts below.
         recursive: bool,
     },
+    /// Something of the container's network.
+    Net(NetOp),
     /// Set a resource limit of the child.
     Prlimit(confine::Rlimit),
     /// Set the child's `oom_score_adj`.
@@ -159,6 +162,7 @@ impl Op {
                     path.display()
                 )]
             }
+            Self::Net(op) => op.calls(),
             Self::Prlimit(limit) => {
                 vec![format!("prlimit64(PID, {}, {limit}, NULL)", limit.resource)]
             }
@@ -187,6 +191,7 @@ impl Op {
             }
             Self::CloneMount { .. } => "what the container is to see, as detached mounts",
             Self::HoldUserNamespace { .. } => "a user namespace to map owners with",
+            Self::Net(op) => op.purpose(),
             Self::WriteIds(_) => "which ids it has on the host",
             Self::IdmapMount { .. } => "files look as if owned by the container's ids",
             Self::Prlimit(_) | Self::OomScoreAdj(_) => "limits only the supervisor may set",
@@ -203,6 +208,7 @@ impl Op {
             }
             Self::PublishState { dir } => Some(format!("unlink and rmdir({dir:?})")),
             Self::MakeGroup { dir } => Some(format!("rmdir({dir:?})")),
+            Self::Net(op) => op.undo(),
             Self::CloneMount { .. } => {
                 Some("close: a detached mount dies with its descriptor".into())
             }

@@ -7,10 +7,14 @@ use cgroup::Controllers;
 
 use super::*;
 use crate::error::Fault;
-use crate::host::{Caller, IdSource, Level, PathFacts, PathKind, Place, UserFiles};
+use crate::host::{Caller, IdSource, Level, PathFacts, PathKind, Peer, Place, UserFiles};
+use crate::net::Defined;
+use crate::net::facts::NetFacts;
+use crate::net::wiring::Address;
 use crate::spec::{
-    self, At, Limit, Mount, MountSource, Network, Origin, Owner, Process, Resources, Root, Seccomp,
-    Security, Spec, Stop, User, UserNamespace,
+    self, At, Attachment, DEFAULT_NETWORK, Limit, Mount, MountSource, Network, Origin, Owner,
+    Process, Protocol, Publish, Resources, Root, Seccomp, Security, Spec, Stop, User,
+    UserNamespace,
 };
 
 fn spec() -> Spec {
@@ -33,6 +37,7 @@ fn spec() -> Spec {
             user: At::default_of(UserNamespace::Auto),
             net: At::default_of(Network::None),
         },
+        networks: Vec::new(),
         hostname: At::default_of("web".into()),
         init: At::default_of(true),
         stop: Stop {
@@ -96,6 +101,9 @@ fn root_host() -> Host {
         last_capability: confine::Capability::LAST,
         lsms: Default::default(),
         resolv_conf: None,
+        net: None,
+        pasta: None,
+        peer: None,
         root: Default::default(),
         state_root: "/run/ctr".into(),
     }
@@ -353,4 +361,196 @@ fn a_failing_step_of_the_child_is_found_by_its_numbers() {
         .expect("the filter");
     assert_eq!(operation.who, Who::Program);
     assert!(plan.reported(9, 0, rustix::io::Errno::PERM).is_none());
+}
+
+/// On the usual network, whose bridge is not there yet.
+fn networked() -> (Spec, Host) {
+    let mut spec = spec();
+    let mut asked = Attachment::new(At::default_of(DEFAULT_NETWORK.into()));
+    asked.publish = vec![At::line(
+        5,
+        Publish {
+            protocol: Protocol::Tcp,
+            host: None,
+            host_port: 8080,
+            container_port: 80,
+            count: 1,
+        },
+    )];
+    spec.namespaces.net = At::line(4, Network::Bridge(Box::new(asked)));
+    let mut host = root_host();
+    host.net = Some(NetFacts {
+        network: Defined {
+            name: DEFAULT_NETWORK.into(),
+            bridge: "ctr0".into(),
+            subnets: vec![
+                "10.120.0.0/24".parse().expect("a prefix"),
+                "fd00:1:2::/64".parse().expect("a prefix"),
+            ],
+            internal: false,
+            mtu: 1500,
+            metadata: false,
+        },
+        new: true,
+        path: "/var/lib/ctr/networks/default.json".into(),
+        bridge: false,
+        tables: false,
+        table: "ctr".into(),
+        bridge_netfilter: false,
+        forwarding: vec![
+            netns::sysctl::Setting::new("net/ipv4/conf/up0/forwarding", "1").expect("a parameter"),
+        ],
+        address: Address {
+            v4: [10, 120, 0, 9].into(),
+            v6: Some("fd00:1:2::9".parse().expect("an address")),
+        },
+        veth: "ctrv1".into(),
+        resolv: Default::default(),
+        owner: "1:2".into(),
+    });
+    (spec, host)
+}
+
+#[test]
+fn a_container_on_a_network_gets_a_bridge_an_address_and_its_port() {
+    let (spec, host) = networked();
+    let plan = plan(&spec, &host).expect("a plan");
+    let calls = calls(&plan);
+    for expected in [
+        "RTM_NEWLINK bridge \"ctr0\"",
+        "RTM_NEWADDR 10.120.0.1/24 dev \"ctr0\"",
+        "write(\"/proc/sys/net/ipv4/conf/up0/forwarding\", \"1\")",
+        "add element inet ctr published4_at { 127.0.0.1 . tcp . 8080 : 10.120.0.9 . 80 }",
+        "RTM_NEWLINK veth \"ctrv1\"",
+        "RTM_NEWADDR 10.120.0.9/24 dev \"eth0\"",
+        "RTM_NEWADDR fd00:1:2::9/64 dev \"eth0\" nodad",
+    ] {
+        assert!(
+            calls.iter().any(|call| call.starts_with(expected)),
+            "{expected}: {calls:#?}"
+        );
+    }
+    let at = |text: &str| {
+        calls
+            .iter()
+            .position(|call| call.contains(text))
+            .expect("planned")
+    };
+    assert!(
+        at("clone3(") < at("RTM_NEWLINK veth"),
+        "its namespace comes first"
+    );
+    assert!(
+        at("RTM_NEWLINK veth") < at("sendmsg(child, GO"),
+        "and the program last"
+    );
+    assert!(
+        calls[at("clone3(")].contains("CLONE_NEWNET"),
+        "made by clone3, for the supervisor uses it"
+    );
+    assert!(!calls.iter().any(|call| call == "unshare(CLONE_NEWNET)"));
+    assert!(
+        plan.notes
+            .iter()
+            .any(|note| note.text.contains("up0/forwarding")),
+        "{:?}",
+        plan.notes
+    );
+}
+
+#[test]
+fn what_a_network_has_is_not_made_again() {
+    let (spec, mut host) = networked();
+    let facts = host.net.as_mut().expect("facts");
+    (facts.bridge, facts.tables, facts.forwarding) = (true, true, Vec::new());
+    let calls = calls(&plan(&spec, &host).expect("a plan"));
+    for absent in [
+        "RTM_NEWLINK bridge",
+        "add table",
+        "/proc/sys/net/ipv4/conf/ctr0",
+    ] {
+        assert!(
+            !calls.iter().any(|call| call.contains(absent)),
+            "{absent}: {calls:#?}"
+        );
+    }
+    assert!(
+        calls
+            .iter()
+            .any(|call| call.starts_with("add element inet ctr published4_at"))
+    );
+}
+
+#[test]
+fn an_internal_network_has_no_way_out_and_asks_nobody() {
+    let (spec, mut host) = networked();
+    host.net.as_mut().expect("facts").network.internal = true;
+    let plan = plan(&spec, &host).expect("a plan");
+    assert!(
+        !calls(&plan)
+            .iter()
+            .any(|call| call.contains("RTM_NEWROUTE") && call.contains("eth0"))
+    );
+    assert!(plan.wiring.expect("wired").upstreams.is_empty());
+}
+
+#[test]
+fn a_rate_holds_in_both_directions() {
+    let (mut spec, host) = networked();
+    if let Network::Bridge(asked) = &mut spec.namespaces.net.value {
+        asked.rate = Some(At::line(6, 1_000_000_000));
+    }
+    let calls = calls(&plan(&spec, &host).expect("a plan"));
+    let limited = calls.iter().filter(|call| call.contains("tbf")).count();
+    assert_eq!(limited, 2, "{calls:#?}");
+}
+
+#[test]
+fn a_container_that_shares_a_network_needs_one_that_runs() {
+    let mut spec = spec();
+    spec.namespaces.net = At::line(4, Network::Container("db".into()));
+    let problems = plan(&spec, &root_host()).expect_err("nobody is there");
+    assert!(problems[0].message.contains("`db`"), "{problems:?}");
+    let mut host = root_host();
+    host.peer = Some(Peer {
+        pid: 4711,
+        resolv_conf: None,
+    });
+    let calls = calls(&plan(&spec, &host).expect("a plan"));
+    assert!(
+        calls
+            .iter()
+            .any(|call| call == "setns(</proc/4711/ns/net>, CLONE_NEWNET)")
+    );
+    assert!(
+        !calls.iter().any(|call| call.contains("CLONE_NEWNET|")),
+        "{calls:#?}"
+    );
+}
+
+#[test]
+fn without_pasta_an_ordinary_user_has_no_network_unless_one_is_asked_for() {
+    let (mut spec, _) = networked();
+    let problems = plan(&spec, &user_host()).expect_err("asked for");
+    assert!(
+        problems[0]
+            .help
+            .as_ref()
+            .is_some_and(|help| help.contains("passt")),
+        "{problems:?}"
+    );
+    spec.namespaces.net = At::default_of(Network::Bridge(Box::new(Attachment::new(
+        At::default_of(DEFAULT_NETWORK.into()),
+    ))));
+    let plan = plan(&spec, &user_host()).expect("degraded");
+    assert!(
+        plan.notes.iter().any(|note| note.text.contains("passt")),
+        "{:?}",
+        plan.notes
+    );
+    assert!(
+        calls(&plan)
+            .iter()
+            .any(|call| call == "unshare(CLONE_NEWNET)")
+    );
 }

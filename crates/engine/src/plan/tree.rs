@@ -16,8 +16,9 @@ use crate::plan::hidden::{
     HOST_EMPTY, HOST_SECRETS, MASKED, MASKED_FROM_HOST_ROOT, READ_ONLY, READ_ONLY_FOR_HOST_ROOT,
 };
 use crate::plan::ids::{self, Ids, Writer};
+use crate::plan::network::Texts;
 use crate::plan::{By, Note, Op};
-use crate::spec::{self, At, IdMap, Mount, MountSource, Network, Origin, Owner, Root, Spec};
+use crate::spec::{self, At, IdMap, Mount, MountSource, Origin, Owner, Root, Spec};
 use crate::users::Credentials;
 
 /// What the builder starts with.
@@ -84,6 +85,7 @@ pub(super) fn resolve(
     host: &Host,
     user: &Credentials,
     ids: Option<&Ids>,
+    texts: Texts,
 ) -> Result<Resolved, Vec<Diagnostic>> {
     let mut building = Building::new(spec, host, user, ids);
     building.root();
@@ -92,7 +94,7 @@ pub(super) fn resolve(
     for mount in &spec.mounts {
         building.mount(mount);
     }
-    building.files();
+    building.files(&texts);
     building.covers();
     building.enter();
     building.finish()
@@ -319,7 +321,7 @@ impl<'a> Building<'a> {
     fn of_the_network(&mut self) {
         let default = Origin::Default;
         self.in_network = self.builder.len();
-        let own_net = self.spec.namespaces.net.value == Network::None;
+        let own_net = self.spec.namespaces.net.value.is_own();
         for (name, value) in SYSCTLS.into_iter().filter(|_| own_net) {
             if !self.spec.sysctls.iter().any(|asked| asked.value.0 == name) {
                 self.add(
@@ -459,7 +461,7 @@ impl<'a> Building<'a> {
     }
 
     /// Names and resolvers, where the root has an /etc to hold them.
-    fn files(&mut self) {
+    fn files(&mut self, texts: &Texts) {
         if !self.host.users.has_etc {
             return;
         }
@@ -467,14 +469,11 @@ impl<'a> Building<'a> {
             value: name,
             origin,
         } = &self.spec.hostname;
-        if self.spec.namespaces.net.value == Network::None {
-            let hosts = format!(
-                "127.0.0.1\tlocalhost {name}\n::1\tlocalhost ip6-localhost ip6-loopback {name}\n"
-            );
+        if let Some(hosts) = &texts.hosts {
             self.file("etc/hosts", hosts.as_bytes(), *origin);
         }
         self.file("etc/hostname", format!("{name}\n").as_bytes(), *origin);
-        if let Some(text) = &self.host.resolv_conf {
+        if let Some(text) = &texts.resolv_conf {
             self.file("etc/resolv.conf", text, self.spec.namespaces.net.origin);
         }
     }

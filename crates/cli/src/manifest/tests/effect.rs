@@ -35,6 +35,7 @@ const BIND: &str =
     "rootfs = \"host\"\ncommand = [\"true\"]\nmount = [{ @, bind = \"site\", at = \"/x\" }]\n";
 const IO: &str = "rootfs = \"host\"\ncommand = [\"true\"]\nresources.io = [{ @, device = \"BLOCK\", read = \"1B/s\" }]\n";
 const IO_WRITE: &str = "rootfs = \"host\"\ncommand = [\"true\"]\nresources.io = [{ @, device = \"BLOCK\", write = \"1B/s\" }]\n";
+const NETWORKS: &str = "rootfs = \"host\"\ncommand = [\"true\"]\nnetworks = { lab = { @ } }\n";
 const MAPS: &str =
     "rootfs = \"host\"\ncommand = [\"true\"]\nsecurity.user-namespace = { @, GIDS }\n";
 const MAP: &str = "rootfs = \"host\"\ncommand = [\"true\"]\nsecurity.user-namespace.gids = [{ inside = 0, outside = 9, count = 9 }]\nsecurity.user-namespace.uids = [{ @, ";
@@ -113,6 +114,17 @@ pub(super) const KEYS: &[Key] = &[
     key("mount.owner", BIND, "\"match\"", "s"),
     key("network", TOP, "{ mode = \"host\" }", "t"),
     key("network.mode", TOP, "\"host\"", "s"),
+    key("network.publish", TOP, "[\"8080:80\"]", "a"),
+    key("network.dns", TOP, "[\"1.1.1.1\"]", "a"),
+    key("network.aliases", TOP, "[\"www\"]", "a"),
+    key("network.address", TOP, "\"10.1.2.3\"", "s"),
+    key("network.rate", TOP, "\"1Mbit/s\"", "s"),
+    key("network.allow", TOP, "[\"10.0.0.0/8\"]", "a"),
+    key("networks", TOP, "{ lab = { internal = true } }", "t"),
+    key("networks.subnets", NETWORKS, "[\"10.1.2.0/24\"]", "a"),
+    key("networks.internal", NETWORKS, "true", "b"),
+    key("networks.mtu", NETWORKS, "1400", "i"),
+    key("networks.metadata", NETWORKS, "true", "b"),
     key("security", TOP, "{ new-privileges = true }", "t"),
     key("security.user-namespace", TOP, "\"host\"", "st"),
     key(

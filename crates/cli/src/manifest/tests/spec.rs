@@ -130,7 +130,12 @@ fn what_nobody_wrote_is_a_default() {
             group: None
         })
     );
-    assert_eq!(spec.namespaces.net, At::default_of(Network::None));
+    let usual = At::default_of(engine::spec::DEFAULT_NETWORK.to_owned());
+    let attachment = engine::spec::Attachment::new(usual);
+    assert_eq!(
+        spec.namespaces.net,
+        At::default_of(Network::Bridge(Box::new(attachment)))
+    );
     assert_eq!(spec.namespaces.user, At::default_of(UserNamespace::Auto));
     let names: Vec<_> = spec
         .process

@@ -6,6 +6,7 @@
 pub(crate) mod host_path;
 pub(crate) mod list;
 pub(crate) mod name;
+pub(crate) mod net;
 pub(crate) mod path;
 pub(crate) mod privilege;
 pub(crate) mod size;

@@ -5,7 +5,7 @@ use crate::manifest::keys::closest;
 use crate::manifest::walk::Rule;
 
 /// Words that mean something else where a container's name may stand.
-const RESERVED: [&str; 4] = ["host", "none", "self", "ctr"];
+const RESERVED: [&str; 6] = ["host", "none", "self", "ctr", "ids", "net"];
 
 /// A container's name: part of paths, cgroups and messages.
 pub(crate) fn container(text: &str) -> Result<String, Rule> {

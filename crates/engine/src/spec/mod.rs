@@ -5,6 +5,10 @@
 //! the kernel: paths are the host's, names are still names. [`Host`](crate::Host) holds what was
 //! looked up for it, and [`plan`](crate::plan::plan) joins the two.
 
+mod network;
+
+pub use network::{Attachment, DEFAULT_NETWORK, Network, NetworkSpec, Protocol, Publish};
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -70,6 +74,8 @@ pub struct Spec {
     pub process: Process,
     /// Which namespaces are new.
     pub namespaces: Namespaces,
+    /// Networks that are made when they are missing.
+    pub networks: Vec<At<NetworkSpec>>,
     /// The host name in the uts namespace; the container's name when nobody asked.
     pub hostname: At<String>,
     /// A built-in init as PID 1 that reaps zombies and forwards signals.
@@ -196,15 +202,6 @@ pub struct IdMap {
     pub outside: u32,
     /// How many.
     pub count: u32,
-}
-
-/// The network of a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Network {
-    /// A namespace of its own with nothing but `lo`.
-    None,
-    /// The host's.
-    Host,
 }
 
 /// How to ask a container to stop.

@@ -1,0 +1,195 @@
+//! What exists of a container's network: made by the operations of a plan, undone after its end.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use netns::firewall::Firewall;
+use netns::nft::{Change, Element, Set};
+use netns::route::{Netns, Request};
+use netns::{Sockets, nft};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use super::claim::Claim;
+use super::facts::table_name;
+use super::member::Member;
+use super::op::NetOp;
+use super::pasta::{self, Pasta};
+use super::ports;
+use super::serve::DNS_PORT;
+use super::{heal, linger};
+use crate::cause::Cause;
+use crate::spec::Spec;
+use crate::start::{keep, namespace};
+
+/// In the order it is made.
+#[derive(Default)]
+pub(crate) struct Held {
+    claim: Option<Claim>,
+    /// One for everything, see [`nft::Socket::open`].
+    firewall: Option<nft::Socket>,
+    /// What is closed last, out of the caller's way.
+    slow: Vec<OwnedFd>,
+    ports: Option<ports::Reserved>,
+    /// Rules of the container may exist.
+    rules: bool,
+    member: Option<Member>,
+    table: String,
+    names: Option<Sockets>,
+    pasta: Option<Pasta>,
+}
+
+impl Held {
+    /// Keep the container's address until the end.
+    /// Gives the socket for all that is done to the firewall.
+    pub(crate) fn hold(&mut self, claim: Claim) -> Result<&mut nft::Socket, netns::Error> {
+        self.claim = Some(claim);
+        Ok(self.firewall.insert(nft::Socket::open()?))
+    }
+
+    /// Close a watch on the firewall with everything else.
+    pub(crate) fn close_later(&mut self, watch: OwnedFd) {
+        self.slow.push(watch);
+    }
+
+    /// Whose network it is, and what the engine root's tables are called.
+    pub(crate) fn of(&mut self, table: String, member: Option<Member>) {
+        (self.table, self.member) = (table, member);
+    }
+
+    /// The container's place on its network.
+    pub(crate) fn member(&self) -> Option<&Member> {
+        self.member.as_ref()
+    }
+
+    /// The sockets on which names are asked for.
+    pub(crate) fn name_sockets(&mut self) -> Option<Sockets> {
+        self.names.take()
+    }
+
+    /// Execute one operation of a plan.
+    pub(crate) fn perform(
+        &mut self,
+        op: &NetOp,
+        spec: &Spec,
+        pid: Option<Pid>,
+    ) -> Result<(), Cause> {
+        let child = || pid.ok_or(Errno::SRCH);
+        match op {
+            NetOp::ReservePorts { publish, loopback6 } => {
+                let reserved = ports::reserve(publish, *loopback6).map_err(|taken| *taken)?;
+                self.ports = Some(reserved);
+            }
+            NetOp::Links {
+                requests,
+                shared: true,
+                ..
+            } => {
+                let mut socket = netns::route::Socket::open()?;
+                for request in requests {
+                    match socket.apply(std::slice::from_ref(request)) {
+                        Err(error) if error.errno() == Some(Errno::EXIST) => {}
+                        made => made?,
+                    }
+                }
+            }
+            NetOp::Links { requests, .. } => {
+                let netns = pid.map(|pid| Netns::Pid(pid.as_raw_nonzero().get().unsigned_abs()));
+                let ready = |request: &Request| match netns {
+                    Some(netns) => request.for_container(netns),
+                    None => request.clone(),
+                };
+                let requests: Vec<Request> = requests.iter().map(ready).collect();
+                netns::route::Socket::open()?.apply(&requests)?;
+            }
+            NetOp::Settings(settings) => {
+                netns::sysctl::apply(settings)?;
+            }
+            NetOp::Firewall(batch) => {
+                self.firewall.as_mut().ok_or(Errno::BADF)?.commit(batch)?;
+                self.rules = true;
+            }
+            NetOp::PublishNames { names, .. } => {
+                if let (Some(claim), Some((name, aliases))) = (&mut self.claim, names.split_first())
+                {
+                    claim.publish(name, aliases)?;
+                }
+            }
+            NetOp::Inside(requests) => {
+                let namespace = namespace(child()?, "net")?;
+                let resolver = SocketAddr::new(netns::RESOLVER.into(), DNS_PORT);
+                let made = netns::within(namespace.as_fd(), || {
+                    netns::route::Socket::open()?.apply(requests)?;
+                    Sockets::bind(resolver)
+                })?;
+                self.names = Some(made?);
+            }
+            NetOp::Pasta { program, .. } => {
+                let attachment = spec.namespaces.net.value.attachment().ok_or(Errno::INVAL)?;
+                let ports = self.ports.take().unwrap_or_default();
+                self.pasta = Some(pasta::start(program, attachment, child()?, ports)?);
+            }
+            // Held already: planning needs to know the address.
+            NetOp::Define { .. } | NetOp::ClaimAddress { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The container is dead: its interfaces go with its namespace, by themselves.
+    pub(crate) fn teardown(mut self, failed: &mut Vec<String>) {
+        if let Some(pasta) = self.pasta.take() {
+            keep(failed, pasta.stop());
+        }
+        if let (true, Some(member), Some(socket)) = (self.rules, &self.member, &mut self.firewall) {
+            keep(failed, remove_rules(socket, &self.table, member));
+        }
+        for error in self.claim.take().into_iter().flat_map(Claim::release) {
+            failed.push(Cause::from(error).to_string());
+        }
+        self.slow.extend(self.firewall.map(OwnedFd::from));
+        linger::close(self.slow);
+    }
+}
+
+/// Take a dead container out of the firewall, but for what a living one has by now: its address, its
+/// ports.
+pub(crate) fn remove_rules_of_the_dead(run_root: &Path, dead: &Member) -> Result<(), netns::Error> {
+    let firewall = Firewall::new(&table_name(run_root))?;
+    let mut living = Vec::new();
+    for (_, member) in heal::living(run_root) {
+        living.extend(firewall.add_endpoint(&member.endpoint())?.changes);
+    }
+    let is_living = |set: &Set, element: &Element| {
+        living.iter().any(|change| match change {
+            Change::AddElements { set: of, elements } => of == set && elements.contains(element),
+            _ => false,
+        })
+    };
+    let mut socket = nft::Socket::open()?;
+    let held = firewall.held(&mut socket)?;
+    // The kernel deletes by the key alone: a port that leads elsewhere by now is not the dead one's.
+    let is_dead = |set: &Set, element: &Element| {
+        let mut sets = held.sets.iter();
+        sets.any(|filled| filled.set == *set && filled.elements.contains(element))
+    };
+    let mut batch = firewall.remove_endpoint(&dead.endpoint())?;
+    batch.changes.retain(|change| match change {
+        // Each has one.
+        Change::DeleteElements { set, elements } => elements
+            .iter()
+            .all(|element| is_dead(set, element) && !is_living(set, element)),
+        _ => true,
+    });
+    socket.commit_removal(&batch)
+}
+
+/// Take a container out of the firewall; what is gone already is fine.
+fn remove_rules(
+    socket: &mut nft::Socket,
+    table: &str,
+    member: &Member,
+) -> Result<(), netns::Error> {
+    let batch = Firewall::new(table)?.remove_endpoint(&member.endpoint())?;
+    socket.commit_removal(&batch)
+}

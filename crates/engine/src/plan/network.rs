@@ -1,0 +1,270 @@
+//! The container's network.
+
+use std::net::{IpAddr, SocketAddr};
+
+use netns::HostResolv;
+
+use crate::error::Diagnostic;
+use crate::host::Host;
+use crate::net::facts::NetFacts;
+use crate::net::wiring::{self, Wiring};
+use crate::net::{NetOp, NetworkError, pasta};
+use crate::plan::{Note, Op};
+use crate::spec::{At, Attachment, Network, Origin, Spec};
+
+const BRIDGE: &str = "the network's bridge, which stays";
+const NO_PASTA: &str = "no network: an ordinary user's containers get one from pasta, which is not \
+                        installed (package passt)";
+const PAIR: &str = "a cable from the bridge into the container";
+
+/// Files that go over those of the root.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Texts {
+    /// `/etc/hosts`
+    pub(super) hosts: Option<String>,
+    /// `/etc/resolv.conf`
+    pub(super) resolv_conf: Option<Vec<u8>>,
+}
+
+/// What the supervisor does for it.
+#[derive(Default)]
+pub(super) struct Resolved {
+    pub(super) before: Vec<At<Op>>,
+    pub(super) between: Vec<At<Op>>,
+    pub(super) wiring: Option<Wiring>,
+    /// The namespace is made by clone3, for the supervisor puts an interface into it before GO.
+    pub(super) by_clone: bool,
+    /// A process whose namespace is entered.
+    pub(super) joined: Option<At<u32>>,
+    pub(super) texts: Texts,
+    pub(super) notes: Vec<Note>,
+}
+
+pub(super) fn resolve(spec: &Spec, host: &Host) -> Result<Resolved, Vec<Diagnostic>> {
+    let value = &spec.namespaces.net.value;
+    let asked = match value {
+        Network::None => {
+            let hosts = wiring::hosts(&spec.hostname.value, None).ok();
+            return Ok(Resolved {
+                texts: Texts {
+                    hosts,
+                    resolv_conf: None,
+                },
+                ..Resolved::default()
+            });
+        }
+        Network::Host => {
+            let resolv_conf = host.resolv_conf.clone();
+            return Ok(Resolved {
+                texts: Texts {
+                    hosts: None,
+                    resolv_conf,
+                },
+                ..Resolved::default()
+            });
+        }
+        Network::Container(name) => {
+            return joined(spec, name, host).map_err(|problem| vec![problem]);
+        }
+        Network::Bridge(asked) => asked,
+    };
+    let Some(facts) = &host.net else {
+        return unprivileged(spec, asked, host);
+    };
+    bridged(spec, asked, facts, host).map_err(|problem| vec![problem])
+}
+
+/// On a bridge of this machine.
+fn bridged(
+    spec: &Spec,
+    asked: &Attachment,
+    facts: &NetFacts,
+    host: &Host,
+) -> Result<Resolved, Diagnostic> {
+    let origin = spec.namespaces.net.origin;
+    let wired = wiring::wire(asked, facts).and_then(|wired| {
+        let hosts = wiring::hosts(&spec.hostname.value, Some(facts.address))?;
+        Ok((wired, hosts, wiring::resolv_conf(facts)?))
+    });
+    let (wiring, hosts, resolv) = wired.map_err(|error| refused(origin, &error))?;
+    let at = |op| At {
+        value: Op::Net(op),
+        origin,
+    };
+    let dir = host.state_root.join("net").join(&facts.network.name);
+    let mut before = Vec::new();
+    if let Some(path) = facts.new.then(|| facts.path.clone()) {
+        before.push(at(NetOp::Define { path }));
+    }
+    before.push(at(NetOp::ClaimAddress {
+        dir: dir.join("leases"),
+        address: wiring.member.v4,
+    }));
+    before.extend(asked.publish.first().map(|first| At {
+        value: Op::Net(NetOp::ReservePorts {
+            publish: asked.publish.clone(),
+            loopback6: wiring.loopback6,
+        }),
+        origin: first.origin,
+    }));
+    if !wiring.bridge.is_empty() {
+        before.push(at(NetOp::Links {
+            purpose: BRIDGE,
+            requests: wiring.bridge.clone(),
+            shared: true,
+        }));
+    }
+    if !wiring.settings.is_empty() {
+        before.push(at(NetOp::Settings(wiring.settings.clone())));
+    }
+    before.push(at(NetOp::Firewall(wiring.firewall.clone())));
+    let v6 = wiring.member.v6.map(IpAddr::V6);
+    let addresses = [IpAddr::V4(wiring.member.v4)].into_iter().chain(v6);
+    before.push(at(NetOp::PublishNames {
+        dir: dir.join("names"),
+        names: names(spec, asked),
+        addresses: addresses.collect(),
+    }));
+    let pair = NetOp::Links {
+        purpose: PAIR,
+        requests: wiring.pair.clone(),
+        shared: false,
+    };
+    let between = vec![at(pair), at(NetOp::Inside(wiring.inside.clone()))];
+    Ok(Resolved {
+        before,
+        between,
+        notes: forwarding_note(&wiring),
+        wiring: Some(wiring),
+        by_clone: true,
+        joined: None,
+        texts: Texts {
+            hosts: Some(hosts),
+            resolv_conf: Some(resolv.into_bytes()),
+        },
+    })
+}
+
+/// In the network namespace of another container.
+fn joined(spec: &Spec, name: &str, host: &Host) -> Result<Resolved, Diagnostic> {
+    let origin = spec.namespaces.net.origin;
+    let Some(peer) = &host.peer else {
+        let message = format!("there is no running container `{name}` to share the network of");
+        return Err(Diagnostic::host(origin, message).help("start it first"));
+    };
+    Ok(Resolved {
+        joined: Some(At {
+            value: peer.pid,
+            origin,
+        }),
+        texts: Texts {
+            hosts: None,
+            resolv_conf: peer.resolv_conf.clone(),
+        },
+        ..Resolved::default()
+    })
+}
+
+pub(crate) fn refused(origin: Origin, error: &NetworkError) -> Diagnostic {
+    let diagnostic = Diagnostic::host(origin, crate::cause::chain(error));
+    match error.hint() {
+        Some(hint) => diagnostic.help(hint),
+        None => diagnostic,
+    }
+}
+
+fn names(spec: &Spec, asked: &Attachment) -> Vec<String> {
+    let mut names = vec![spec.name.value.clone()];
+    for alias in &asked.aliases {
+        if !names.contains(&alias.value) {
+            names.push(alias.value.clone());
+        }
+    }
+    names
+}
+
+fn forwarding_note(wiring: &Wiring) -> Vec<Note> {
+    let of_the_host = |setting: &&netns::sysctl::Setting| {
+        !setting
+            .key()
+            .contains(&format!("/{}/", wiring.member.bridge))
+    };
+    let changed: Vec<&str> = wiring
+        .settings
+        .iter()
+        .filter(of_the_host)
+        .map(netns::sysctl::Setting::key)
+        .collect();
+    match changed[..] {
+        [] => Vec::new(),
+        _ => vec![Note::new(format!(
+            "this machine does not forward packets; it will for its interfaces that containers are reached by: {}",
+            changed.join(", ")
+        ))],
+    }
+}
+
+/// An ordinary user cannot make bridges.
+fn unprivileged(spec: &Spec, asked: &Attachment, host: &Host) -> Result<Resolved, Vec<Diagnostic>> {
+    let origin = spec.namespaces.net.origin;
+    let hosts = wiring::hosts(&spec.hostname.value, None).ok();
+    let unsupported = pasta::unsupported(asked);
+    if !unsupported.is_empty() {
+        return Err(unsupported);
+    }
+    let Some(program) = &host.pasta else {
+        if origin == Origin::Default {
+            return Ok(Resolved {
+                notes: vec![Note::new(NO_PASTA)],
+                texts: Texts {
+                    hosts,
+                    resolv_conf: None,
+                },
+                ..Resolved::default()
+            });
+        }
+        let help = "install the package passt, or use `mode = \"none\"`";
+        let message =
+            "an ordinary user's containers get their network from pasta, which is not installed";
+        return Err(vec![Diagnostic::host(origin, message).help(help)]);
+    };
+    let ports = asked.publish.first().map(|first| At {
+        value: Op::Net(NetOp::ReservePorts {
+            publish: asked.publish.clone(),
+            loopback6: false,
+        }),
+        origin: first.origin,
+    });
+    let run = At {
+        value: Op::Net(NetOp::Pasta {
+            program: program.clone(),
+            call: pasta::describe(program, asked),
+        }),
+        origin,
+    };
+    Ok(Resolved {
+        // After the clone: the child would hold the ports as well, and pasta could not have them.
+        between: ports.into_iter().chain([run]).collect(),
+        by_clone: true,
+        texts: Texts {
+            hosts,
+            resolv_conf: Some(resolv_conf(asked, host).into_bytes()),
+        },
+        ..Resolved::default()
+    })
+}
+
+/// pasta passes on what is asked of its own addresses.
+fn resolv_conf(asked: &Attachment, host: &Host) -> String {
+    let mut upstream: Vec<IpAddr> = asked.dns.iter().map(|server| server.value).collect();
+    if upstream.is_empty() {
+        let text = host.resolv_conf.as_deref().unwrap_or_default();
+        let servers = HostResolv::parse(text).upstreams();
+        upstream = servers.iter().map(SocketAddr::ip).collect();
+    }
+    let lines = pasta::resolvers(&upstream);
+    lines
+        .iter()
+        .map(|server| format!("nameserver {server}\n"))
+        .collect()
+}
