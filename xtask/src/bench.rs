@@ -4,7 +4,7 @@
 //! kinds of namespaces, in one private set of mount, network and pid namespaces, taking turns. What
 //! differs between them is written down in [`programs`]; the numbers are taken by `stopwatch`.
 //!
-//! Needs root, unshare(1), and the Debian packages crun, runc and bubblewrap. What is missing is an
+//! Needs root, unshare(1), ip(8), and the Debian packages crun, runc and bubblewrap. What is missing is an
 //! error, after what is there has been measured.
 
 mod oci;
@@ -42,11 +42,14 @@ pub(crate) struct Args {
     check: bool,
 }
 
-/// Mounts the private cgroup2 and /run, runs "$@", and takes away the cgroups that were made by it: in a
-/// mount namespace of its own, but cgroups are the machine's.
+/// Mounts the private cgroup2, /run and /var/lib (networks are kept there), brings `lo` up, runs "$@", and
+/// takes away the cgroups that were made by it: in a mount namespace of its own, but cgroups are the
+/// machine's.
 const INSIDE: &str = r#"
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs /run
+mount -t tmpfs -o mode=755 tmpfs /var/lib
+ip link set lo up
 before=$(echo /sys/fs/cgroup/*/)
 status=0
 "$@" || status=$?
@@ -187,7 +190,7 @@ fn build() -> anyhow::Result<Built> {
     })
 }
 
-/// `target/bench` with the root directory, the manifest and the bundles.
+/// `target/bench` with the root directory, the manifests and the bundles.
 fn prepare(built: &Built) -> anyhow::Result<PathBuf> {
     let place = built.target.join("bench");
     let root = place.join("root");
@@ -200,6 +203,7 @@ fn prepare(built: &Built) -> anyhow::Result<PathBuf> {
     }
     std::fs::copy(&built.nothing, root.join("bin/true")).context("copy true")?;
     write(&place.join("ctr.toml"), programs::MANIFEST)?;
+    write(&place.join("ctr-bridge.toml"), programs::BRIDGE_MANIFEST)?;
     for bundle in oci::BUNDLES {
         let dir = place.join(bundle.name);
         std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;

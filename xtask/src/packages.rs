@@ -43,8 +43,8 @@ const FOR_TESTS: &[Need] = &[
         is_there: || program("debootstrap"),
     },
     Need {
-        package: "iproute2",
-        is_there: || program("ip"),
+        package: "nftables",
+        is_there: || program("nft"),
     },
     Need {
         package: "libseccomp-dev",

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use oracle::{Oracle, Places};
 
 use crate::outcome::{Outcome, Started, patience};
+use crate::space::wait_for;
 
 /// Who calls `ctr`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,15 +48,26 @@ pub struct Case {
 /// When the test does, or something is left behind.
 pub fn case(who: Who, test: impl FnOnce(&Case)) {
     let case = Case::new(who);
-    // The directories that all containers share stay, so they are made before: a start that ends is
-    // enough, however it ends.
+    // What all containers share stays, so it is made before: directories, the default network. A start
+    // that ends is enough, however it ends.
     let _ = case.run("rootfs = \"host\"\ncommand = [\"true\"]\n");
+    wait_for("the last of that container goes", || {
+        let links = fs::read_to_string("/proc/net/dev").expect("/proc/net/dev");
+        (!links.contains("ctrv") && !runs("ctr")).then_some(())
+    });
     let oracle = Oracle::start(Places::machine());
     test(&case);
     if let Err(difference) = oracle.finish(patience(5)) {
         panic!("not as it was before:\n{difference}");
     }
     fs::remove_dir_all(&case.dir).expect("remove the test's directory");
+}
+
+/// Whether a process of this name is there, be it a zombie.
+fn runs(name: &str) -> bool {
+    let comm = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("comm")).ok();
+    let entries = fs::read_dir("/proc").expect("/proc").flatten();
+    entries.filter_map(comm).any(|comm| comm.trim_end() == name)
 }
 
 impl Case {

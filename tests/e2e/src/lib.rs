@@ -8,11 +8,15 @@
 mod case;
 mod outcome;
 mod roots;
+mod space;
 mod strace;
 mod terminal;
+mod world;
 
 pub use case::{Case, Who, case};
 pub use outcome::{Outcome, Started, patience};
 pub use roots::debian;
+pub use space::{Server, Space, wait_for};
 pub use strace::{Call, strace};
 pub use terminal::Terminal;
+pub use world::{CABLE_MTU, World};

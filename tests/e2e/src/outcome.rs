@@ -121,6 +121,21 @@ impl Started {
         self.child.id()
     }
 
+    /// The first process of the container whose `ctr` this is: its only child, proc_pid_task(5).
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn init(&self) -> u32 {
+        let pid = self.pid();
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let first = text.split_whitespace().next();
+        first
+            .and_then(|pid| pid.parse().ok())
+            .unwrap_or_else(|| panic!("{path}: {text:?}"))
+    }
+
     /// Waits for a line of standard output, and returns it without its end.
     ///
     /// # Panics

@@ -9,6 +9,7 @@ mod vm {
     mod files;
     mod hostile;
     mod limits;
+    mod network;
     mod signals;
     mod start;
     mod stdio;

@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use oracle::{Oracle, Places};
@@ -173,4 +174,26 @@ fn a_bpf_program_is_seen() {
         // SAFETY: the descriptor was opened above and is known to nobody else.
         unsafe { libc::close(i32::try_from(fd).expect("a descriptor")) };
     });
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn an_element_of_a_set_of_the_firewall_is_seen() {
+    let nft = |command: &str| {
+        let status = Command::new("nft").arg(command).status().expect("nft");
+        assert!(status.success(), "nft {command}: {status}");
+    };
+    nft("add table inet t");
+    // The other set has the same element all the time: a line alone does not say which one it is of.
+    for set in ["full", "empty"] {
+        nft(&format!("add set inet t {set} {{ type ifname; }}"));
+    }
+    nft("add element inet t full { \"left-link\" }");
+    seen(
+        "network",
+        "set empty: \"left-link\"",
+        || nft("add element inet t empty { \"left-link\" }"),
+        |()| nft("delete element inet t empty { \"left-link\" }"),
+    );
+    nft("delete table inet t");
 }

@@ -22,6 +22,13 @@ command = ["/bin/true"]
 network = { mode = "none" }
 "#;
 
+/// The same on the default network, with a port.
+pub(super) const BRIDGE_MANIFEST: &str = r#"name = "bench-bridge"
+rootfs = "./root"
+command = ["/bin/true"]
+network = { publish = ["8080:80"] }
+"#;
+
 /// Everything, in the order of the table.
 pub(super) fn all(built: &Built, place: &Path) -> Vec<Program> {
     let path = |path: &Path| path.display().to_string();
@@ -44,6 +51,16 @@ pub(super) fn all(built: &Built, place: &Path) -> Vec<Program> {
                 path(&built.ctr),
                 "run".into(),
                 path(&place.join("ctr.toml")),
+            ],
+        },
+        Program {
+            name: "ctr bridge",
+            note: "the same on the default network with one published port: bridge and tables are there; \
+                   two addresses, a name, a veth pair",
+            argv: vec![
+                path(&built.ctr),
+                "run".into(),
+                path(&place.join("ctr-bridge.toml")),
             ],
         },
         Program {

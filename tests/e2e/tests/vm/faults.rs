@@ -168,6 +168,52 @@ fn failing_confinement_is_named() {
     each_failure_is_named(Who::Root, &["capset", "seccomp"]);
 }
 
+/// Fails the K-th message to the kernel, K = 1, 2, …: a start of a container on a network says which
+/// request it was, and the oracle finds nothing of it. Questions are asked in the same way: whether a
+/// firewall that cannot be watched is reason enough is the engine's to decide.
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn failing_messages_of_a_network_are_named_and_nothing_is_left() {
+    case(Who::Root, |case| {
+        case.root("root");
+        let manifest = case.manifest(
+            "name = \"faulty\"\nrootfs = \"./root\"\ncommand = [\"/bin/true\"]\n\
+             [network]\naliases = [\"www\"]\npublish = [\"8080:80\"]\n",
+        );
+        // With the log, which says what could not be undone.
+        let words = ["-v".as_ref(), "run".as_ref(), manifest.as_os_str()];
+        let mut refused = 0;
+        for k in 1.. {
+            assert!(k < 100, "sendto is called without end");
+            let inject = format!("inject=sendto:error=ENOBUFS:when={k}");
+            let (mut command, record) =
+                strace(case, &["-e", "trace=sendto", "-e", &inject], &words);
+            let outcome = Outcome::of(&mut command);
+            let record = std::fs::read_to_string(&record).expect("strace's record");
+            if !record.contains("(INJECTED)") {
+                outcome.expect(0);
+                break;
+            }
+            if outcome.err.contains("left behind") {
+                // It was the undoing that failed: this is what mends it.
+                let healed = Outcome::of(&mut case.ctr(&["network", "heal"])).ok();
+                assert!(healed.contains("mended: "), "number {k}: {outcome}{healed}");
+            } else if outcome.code != Some(0) {
+                refused += 1;
+                assert_eq!(outcome.code, Some(125), "number {k}: {outcome}");
+                let says = |what: &[&str]| what.iter().any(|what| outcome.err.contains(what));
+                assert!(says(&["ENOBUFS", "os error 105"]), "number {k}: {outcome}");
+                assert!(
+                    says(&["RTM_", "nftables", "nfnetlink"]),
+                    "number {k}: {outcome}"
+                );
+            }
+        }
+        // The firewall, the cable, what is inside.
+        assert!(refused >= 3, "{refused} of them matter");
+    });
+}
+
 #[test]
 #[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
 fn failing_mounts_of_a_users_start_are_named() {

@@ -73,11 +73,13 @@ fn is_heading(line: &str) -> bool {
     line.starts_with("Iface") || line.starts_with("sk ")
 }
 
-/// Without the counters and reference counts that traffic changes.
+/// Without the counters and reference counts that traffic changes, and without the number of an interface,
+/// which is another when it was made again.
 fn steady(table: &str, line: &str) -> String {
     let kept = match table {
         "route" => [0, 1, 2, 3, 6, 7].as_slice(),
         "ipv6_route" => [0, 1, 2, 3, 4, 5, 8, 9].as_slice(),
+        "if_inet6" => [0, 2, 3, 4, 5].as_slice(),
         _ => return line.trim().to_owned(),
     };
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
@@ -109,7 +111,8 @@ fn rules() -> Vec<String> {
     match output {
         Ok(output) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            text.lines().map(|line| format!("nft {line}")).collect()
+            let lines = placed(&text).into_iter();
+            lines.map(|line| format!("nft {line}")).collect()
         }
         Ok(output) => vec![format!(
             "nft cannot list: {}",
@@ -119,9 +122,62 @@ fn rules() -> Vec<String> {
     }
 }
 
+/// Each line of a listing with what it is in, since two sets can hold the same elements: `table inet
+/// ctr: set bridges: "ctr0"`. An element is a line of its own, however many nft prints on one.
+fn placed(listing: &str) -> Vec<String> {
+    let mut path: Vec<&str> = Vec::new();
+    let mut elements = false;
+    let mut lines = Vec::new();
+    for line in listing.lines().map(str::trim) {
+        let mut say = |path: &[&str], what: &str| {
+            lines.push([path, &[what]].concat().join(": "));
+        };
+        let first = line.strip_prefix("elements = {");
+        if elements || first.is_some() {
+            let inner = first.unwrap_or(line);
+            elements = !inner.ends_with('}');
+            let inner = inner.strip_suffix('}').unwrap_or(inner);
+            let found = inner.split(',').map(str::trim);
+            found
+                .filter(|element| !element.is_empty())
+                .for_each(|element| say(&path, element));
+        } else if let Some(head) = line.strip_suffix(" {") {
+            say(&path, head);
+            path.push(head);
+        } else if line == "}" {
+            path.pop();
+        } else if !line.is_empty() {
+            say(&path, line);
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_element_of_a_set_is_a_line_with_its_place() {
+        let listing = "table inet ctr {\n\tset bridges {\n\t\ttype ifname\n\t\telements = { \"ctr0\",\n\
+                       \t\t\t     \"ctr1\", \"ctr2\" }\n\t}\n\n\tmap empty {\n\t\ttype ifname : mark\n\t}\n\n\
+                       \tchain guard {\n\t\tip daddr 127.0.0.0/8 drop\n\t}\n}\n";
+        assert_eq!(
+            placed(listing),
+            [
+                "table inet ctr",
+                "table inet ctr: set bridges",
+                "table inet ctr: set bridges: type ifname",
+                "table inet ctr: set bridges: \"ctr0\"",
+                "table inet ctr: set bridges: \"ctr1\"",
+                "table inet ctr: set bridges: \"ctr2\"",
+                "table inet ctr: map empty",
+                "table inet ctr: map empty: type ifname : mark",
+                "table inet ctr: chain guard",
+                "table inet ctr: chain guard: ip daddr 127.0.0.0/8 drop",
+            ]
+        );
+    }
 
     #[test]
     fn only_sockets_that_wait_count() {
