@@ -87,7 +87,7 @@ pub fn observe(
             _ => None,
         },
         pasta: match spec.namespaces.net.value.attachment() {
-            Some(_) if !caller.privileged => crate::net::pasta::find(),
+            Some(_) if !caller.privileged => pasta(spec.namespaces.net.origin),
             _ => None,
         },
         peer: match &spec.namespaces.net.value {
@@ -108,6 +108,15 @@ pub fn observe(
 /// The host's `/etc/resolv.conf`.
 pub(crate) fn resolv_conf() -> Option<Vec<u8>> {
     read_bounded("/etc/resolv.conf".as_ref(), RESOLV_CONF_LIMIT).ok()
+}
+
+/// pasta(1), which takes a way out of the host to work. A network that nobody asked for may be missing.
+fn pasta(asked: Origin) -> Option<PathBuf> {
+    let no_way_out = || !matches!(crate::net::facts::uplink(), Ok(Some(_)));
+    if asked == Origin::Default && no_way_out() {
+        return None;
+    }
+    crate::net::pasta::find()
 }
 
 /// Who is asking.

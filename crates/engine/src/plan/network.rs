@@ -13,8 +13,8 @@ use crate::plan::{Note, Op};
 use crate::spec::{At, Attachment, Network, Origin, Spec};
 
 const BRIDGE: &str = "the network's bridge, which stays";
-const NO_PASTA: &str = "no network: an ordinary user's containers get one from pasta, which is not \
-                        installed (package passt)";
+const NO_PASTA: &str = "no network: an ordinary user's containers get one from pasta (package passt), which is \
+                        not installed, or this machine has no default route";
 const PAIR: &str = "a cable from the bridge into the container";
 
 /// Files that go over those of the root.
