@@ -38,7 +38,11 @@ pub fn list(options: &Options) -> Result<Vec<Overview>, NetworkError> {
     let mut socket = Socket::open()?;
     let overview = |network: Defined| -> Result<Overview, NetworkError> {
         let name = LinkName::new(&network.bridge)?;
-        let interface = socket.interface(&Link::from(name)).ok();
+        let interface = match socket.interface(&Link::from(name)) {
+            // Made with its first container.
+            Err(error) if error.errno() == Some(rustix::io::Errno::NODEV) => None,
+            found => Some(found?),
+        };
         let here = |(_, member): &&(String, Member)| member.network == network.name;
         Ok(Overview {
             present: interface.is_some(),

@@ -44,10 +44,10 @@ pub(super) fn resolve(spec: &Spec, host: &Host) -> Result<Resolved, Vec<Diagnost
     let value = &spec.namespaces.net.value;
     let asked = match value {
         Network::None => {
-            let hosts = wiring::hosts(&spec.hostname.value, None).ok();
+            let hosts = loopback_hosts(spec).map_err(|problem| vec![problem])?;
             return Ok(Resolved {
                 texts: Texts {
-                    hosts,
+                    hosts: Some(hosts),
                     resolv_conf: None,
                 },
                 ..Resolved::default()
@@ -173,6 +173,11 @@ pub(crate) fn refused(origin: Origin, error: &NetworkError) -> Diagnostic {
     }
 }
 
+/// Its own name is the loopback's.
+fn loopback_hosts(spec: &Spec) -> Result<String, Diagnostic> {
+    wiring::hosts(&spec.hostname.value, None).map_err(|error| refused(spec.hostname.origin, &error))
+}
+
 fn names(spec: &Spec, asked: &Attachment) -> Vec<String> {
     let mut names = vec![spec.name.value.clone()];
     for alias in &asked.aliases {
@@ -207,7 +212,7 @@ fn forwarding_note(wiring: &Wiring) -> Vec<Note> {
 /// An ordinary user cannot make bridges.
 fn unprivileged(spec: &Spec, asked: &Attachment, host: &Host) -> Result<Resolved, Vec<Diagnostic>> {
     let origin = spec.namespaces.net.origin;
-    let hosts = wiring::hosts(&spec.hostname.value, None).ok();
+    let hosts = Some(loopback_hosts(spec).map_err(|problem| vec![problem])?);
     let unsupported = pasta::unsupported(asked);
     if !unsupported.is_empty() {
         return Err(unsupported);
