@@ -2,6 +2,8 @@
 //!
 //! - `target/fixtures/debian`: Debian 12, `minbase` with apt, python3-minimal and strace, owned by root;
 //! - `target/fixtures/debian-user`: the same, every file owned by uid and gid 1000;
+//! - `target/fixtures/services`: Debian 12 with nginx, PostgreSQL (and the cluster that its package makes),
+//!   python3, curl and iperf3;
 //! - `target/fixtures/tiny`: busybox, `probe` and `true`, nothing else.
 //!
 //! Each is built under another name and renamed when it is whole; `etc/ctr-fixture` in it says from what
@@ -22,6 +24,7 @@ use crate::workspace::{Workspace, cargo};
 
 const SUITE: &str = "bookworm";
 const PACKAGES: &str = "python3-minimal,strace";
+const SERVICES: &str = "ca-certificates,curl,iperf3,nginx-light,postgresql,python3";
 
 const MIRROR: &str = "http://deb.debian.org/debian";
 
@@ -64,7 +67,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         &directory,
         "debian",
         &format!("{SUITE} minbase {PACKAGES}, /etc/hosts\n"),
-        |new| debootstrap(&directory, new, &args.mirror),
+        |new| debootstrap(&directory, new, PACKAGES, &args.mirror),
+    )?;
+    fixture(
+        &directory,
+        "services",
+        &format!("{SUITE} minbase {SERVICES}\n"),
+        |new| debootstrap(&directory, new, SERVICES, &args.mirror),
     )?;
     fixture(
         &directory,
@@ -118,17 +127,20 @@ fn fixture(
     Ok(made_from.to_owned())
 }
 
-fn debootstrap(directory: &Path, new: &Path, mirror: &str) -> Result<()> {
+fn debootstrap(directory: &Path, new: &Path, packages: &str, mirror: &str) -> Result<()> {
     let program = cmd::which("debootstrap")
         .context("no `debootstrap` here: `apt-get install debootstrap`")?;
     let cache = directory.join("debs");
     fs::create_dir_all(&cache).with_context(|| format!("mkdir {}", cache.display()))?;
+    // A name, since a package that makes a certificate asks for one; some machines have none.
+    let named = "hostname localhost; exec \"$@\"";
     let mut command = Command::new("unshare");
     command
-        .args(["-m", "-p", "-f", "--kill-child", "--mount-proc"])
+        .args(["-m", "-u", "-p", "-f", "--kill-child", "--mount-proc"])
+        .args(["sh", "-euc", named, "sh"])
         .arg(program)
         .arg("--variant=minbase")
-        .arg(format!("--include={PACKAGES}"))
+        .arg(format!("--include={packages}"))
         .arg(format!("--cache-dir={}", cache.display()))
         .args([SUITE, &new.display().to_string(), mirror]);
     cmd::run(&mut command)
