@@ -157,26 +157,26 @@ impl Task<'_> {
     /// What needs nothing of the parent runs while the parent is busy with the id maps. Gives the
     /// argument area, which an init will hide.
     fn prepare(&self) -> (usize, usize) {
+        // Out of the terminal's reach: Ctrl-C there is passed on by the parent, and must not come
+        // twice. And no controlling terminal to inject input into (TIOCSTI).
+        self.check(Own::Setsid, setsid().map(drop));
+        self.check(Own::ResetSignals, sys::default_dispositions());
         if let Some(offsets) = self.time {
             self.new_time(offsets);
         }
-        // A step may start a thread, so after what takes a process of one.
-        self.apply(0, &self.child.early, &[]);
         if self.cgroup_late {
             self.check(
                 Own::UnshareCgroup,
                 sys::unshare(Namespaces::NEWCGROUP.bits()),
             );
         }
-        // Out of the terminal's reach: Ctrl-C there is passed on by the parent, and must not come
-        // twice. And no controlling terminal to inject input into (TIOCSTI).
-        self.check(Own::Setsid, setsid().map(drop));
-        self.check(Own::ResetSignals, sys::default_dispositions());
         // The host's /proc, so before set-up replaces it.
-        match self.child.init {
+        let arguments = match self.child.init {
             Some(_) => self.got(Own::ArgumentArea, init::argument_area()),
             None => (0, 0),
-        }
+        };
+        self.apply(0, &self.child.early, &[]);
+        arguments
     }
 
     /// See timens.rs for why not by clone3.

@@ -28,11 +28,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
     }
 }
 
-pub(crate) fn clone(
-    namespaces: Namespaces,
-    into_cgroup: bool,
-    errno: Errno,
-) -> Option<&'static str> {
+fn clone(namespaces: Namespaces, into_cgroup: bool, errno: Errno) -> Option<&'static str> {
     Some(match errno {
         Errno::PERM if namespaces.contains(Namespaces::NEWUSER) => {
             "user namespaces are not allowed here: see sysctl kernel.unprivileged_userns_clone, \

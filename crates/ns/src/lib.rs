@@ -49,7 +49,6 @@
 //! Mounts, network devices, cgroup limits and confinement: these are steps, or work between
 //! [`spawn`] and [`Spawned::go`], of whoever uses it.
 
-mod beside;
 mod child;
 mod error;
 mod flags;
@@ -72,7 +71,6 @@ mod sys;
 mod timens;
 mod userns;
 
-pub use beside::{Beside, Join, Start};
 pub use error::{Error, Result};
 pub use flags::Namespaces;
 pub use idmap::{IdMap, IdMaps};

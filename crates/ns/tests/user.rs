@@ -1,7 +1,5 @@
 //! The protocol in user namespaces: for an ordinary user, and for root.
 
-#[path = "user/beside.rs"]
-mod beside;
 mod common;
 #[path = "user/init.rs"]
 mod init;

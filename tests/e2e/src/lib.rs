@@ -15,7 +15,7 @@ mod world;
 
 pub use case::{Case, Who, case};
 pub use outcome::{Outcome, Started, patience};
-pub use roots::debian;
+pub use roots::{debian, services};
 pub use space::{Server, Space, wait_for};
 pub use strace::{Call, strace};
 pub use terminal::Terminal;

@@ -18,6 +18,17 @@ pub fn debian() -> PathBuf {
         .into()
 }
 
+/// The Debian root file system with nginx, PostgreSQL, python3 and their clients.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn services() -> PathBuf {
+    let path = std::env::var_os("CTR_TEST_SERVICES");
+    path.expect("CTR_TEST_SERVICES names a root file system with servers: cargo xtask fixtures")
+        .into()
+}
+
 impl Case {
     /// A small root of the caller's: busybox with its applets, `probe`, `true`, two users.
     ///

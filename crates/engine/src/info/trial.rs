@@ -93,7 +93,7 @@ fn mount(
         Err(error) => return Trial::NotTried(error.to_string()),
     };
     let tree = builder.build();
-    let phase = Phase::Tree(&tree, 0, tree.len());
+    let phase = Phase::Tree(&tree);
     // Never executed: the child is held before.
     let program = Program::new(vec![c"/".into()], vec![c"ctr".into()], Vec::new());
     let child = Child {

@@ -30,7 +30,7 @@ use crate::host::{Cgroup, Host, IdSource};
 use crate::net::NetOp;
 use crate::net::wiring::Wiring;
 use crate::spec::{At, Origin, Spec};
-use crate::steps::{self, Phase, Uts};
+use crate::steps::{Phase, Uts};
 use crate::users::{self, Credentials};
 
 /// What was left out or differs from what one might expect, and why.
@@ -82,8 +82,7 @@ pub struct Plan {
     /// executed.
     pub unmet: Vec<Diagnostic>,
     pub(crate) uts: At<Uts>,
-    /// Made by a thread of the child, see [`ns::Beside`].
-    pub(crate) net: Option<At<steps::Net>>,
+    pub(crate) loopback: Option<At<netns::Loopback>>,
     pub(crate) tree: tree::Tree,
     /// Its place on a network.
     pub(crate) wiring: Option<Wiring>,
@@ -102,8 +101,6 @@ pub enum Who {
     Supervisor,
     /// The first process of the container, later its init.
     Init,
-    /// A thread of that process.
-    Thread,
     /// The process that becomes the program.
     Program,
 }
@@ -115,7 +112,6 @@ impl Who {
         match self {
             Self::Supervisor => "ctr",
             Self::Init => "init",
-            Self::Thread => "thread",
             Self::Program => "program",
         }
     }
@@ -154,11 +150,15 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
         network,
         notes,
     } = parts;
-    let beside = spec.namespaces.net.value.is_own() && !network.by_clone;
+    let own_net = spec.namespaces.net.value.is_own();
+    let loopback = At {
+        value: netns::Loopback::new(),
+        origin: spec.namespaces.net.origin,
+    };
     Ok(Plan {
         name: spec.name.value.clone(),
         before,
-        namespaces: namespaces(ids.is_some(), network.by_clone),
+        namespaces: namespaces(ids.is_some(), own_net),
         cgroup: group.dir,
         cgroup_mount: match &host.cgroup {
             Cgroup::Place(place) => Some(place.mount_point.clone()),
@@ -171,10 +171,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
         notes,
         unmet: group.unmet,
         uts: spec.hostname.clone().map(|hostname| Uts { hostname }),
-        net: beside.then(|| At {
-            value: steps::net(),
-            origin: spec.namespaces.net.origin,
-        }),
+        loopback: (own_net && !network.wired).then_some(loopback),
         tree: tree.tree,
         wiring: network.wiring,
         joined: network.joined,
@@ -307,7 +304,6 @@ fn claim(ids: &At<Ids>, host: &Host) -> Option<At<Op>> {
     })
 }
 
-/// Those that clone3 makes.
 fn namespaces(user: bool, net: bool) -> Namespaces {
     let mut namespaces = Namespaces::NEWPID
         | Namespaces::NEWNS
@@ -341,31 +337,26 @@ fn user(spec: &Spec, host: &Host) -> Result<Credentials, Diagnostic> {
 impl Plan {
     /// What the child does while its supervisor writes its maps.
     pub(crate) fn early(&self) -> Vec<Phase<'_>> {
-        let net = self.net.as_ref().map(|net| Phase::NetStart(&net.value));
-        net.into_iter()
-            .chain([Phase::Uts(&self.uts.value), Phase::Confine(&self.bounding)])
-            .collect()
+        let mut phases = vec![Phase::Uts(&self.uts.value), Phase::Confine(&self.bounding)];
+        phases.extend(
+            self.loopback
+                .as_ref()
+                .map(|steps| Phase::Loopback(&steps.value)),
+        );
+        phases
     }
 
     /// What the child does then: its PID 1 builds the container.
     pub(crate) fn setup(&self) -> Vec<Phase<'_>> {
-        let (steps, from) = (&self.tree.steps, self.tree.in_network);
-        let net = self.net.as_ref().map(|net| Phase::NetJoin(&net.value));
-        [Phase::Tree(steps, 0, from)]
-            .into_iter()
-            .chain(net)
-            .chain([Phase::Tree(steps, from, steps.len())])
-            .collect()
+        vec![Phase::Tree(&self.tree.steps)]
     }
 
     /// Where step `step` of `phase` comes from.
     fn origin(&self, phase: &Phase<'_>, step: usize) -> Origin {
         match phase {
             Phase::Uts(_) => self.uts.origin,
-            Phase::NetStart(_) | Phase::NetJoin(_) => {
-                self.net.as_ref().map(|net| net.origin).unwrap_or_default()
-            }
-            Phase::Tree(_, from, _) => self.tree.origin(from + step),
+            Phase::Loopback(_) => self.loopback.as_ref().map(|l| l.origin).unwrap_or_default(),
+            Phase::Tree(_) => self.tree.origin(step),
             Phase::Confine(steps) => self.origins.of(steps.part(step)),
         }
     }
@@ -382,14 +373,14 @@ impl Plan {
             let call = format!("setns(</proc/{}/ns/net>, CLONE_NEWNET)", joined.value);
             list.push(operation(Who::Init, JOINED, call, joined.origin));
         }
-        for phase in self.early() {
-            self.child(Who::Init, &phase, &mut list);
-        }
         let own = |call: &str| operation(Who::Init, SESSION, call.into(), Origin::Default);
+        list.push(own("setsid()"));
         if self.cgroup.is_some() {
             list.push(own("unshare(CLONE_NEWCGROUP)"));
         }
-        list.push(own("setsid()"));
+        for phase in self.early() {
+            self.child(Who::Init, &phase, &mut list);
+        }
         self.supervisor(&self.between, &mut list);
         for phase in self.setup() {
             self.child(Who::Init, &phase, &mut list);
@@ -447,14 +438,10 @@ impl Plan {
     }
 
     fn step(&self, who: Who, phase: &Phase<'_>, step: usize) -> Operation {
-        let who = match phase {
-            Phase::NetJoin(net) if net.join().by_thread(step) => Who::Thread,
-            _ => who,
-        };
         let purpose = match phase {
             Phase::Uts(_) => "its name",
-            Phase::NetStart(_) | Phase::NetJoin(_) => NETWORK,
-            Phase::Tree(_, from, _) => self.tree.purpose(from + step),
+            Phase::Loopback(_) => "127.0.0.1 and ::1",
+            Phase::Tree(_) => self.tree.purpose(step),
             Phase::Confine(steps) if std::ptr::eq(*steps, &raw const self.bounding) => {
                 "nothing of the container ever has more than these capabilities"
             }
@@ -553,7 +540,6 @@ const FORK: &str = "clone3({flags=CLONE_PIDFD, exit_signal=SIGCHLD})";
 const TTY: &str = "ioctl(<container's /dev/ptmx>, TIOCGPTPEER), its master to ctr with READY";
 
 const JOINED: &str = "the network of the other container";
-const NETWORK: &str = "a network with 127.0.0.1 and ::1, made beside all this";
 const SESSION: &str = "out of the caller's terminal; its own view of cgroups";
 const CONFINE: &str = "what the program may do";
 

@@ -32,8 +32,8 @@ pub(super) struct Resolved {
     pub(super) before: Vec<At<Op>>,
     pub(super) between: Vec<At<Op>>,
     pub(super) wiring: Option<Wiring>,
-    /// The namespace is made by clone3, for the supervisor puts an interface into it before GO.
-    pub(super) by_clone: bool,
+    /// The supervisor puts interfaces into its namespace, `lo` among them, before GO.
+    pub(super) wired: bool,
     /// A process whose namespace is entered.
     pub(super) joined: Option<At<u32>>,
     pub(super) texts: Texts,
@@ -136,7 +136,7 @@ fn bridged(
         between,
         notes: forwarding_note(&wiring),
         wiring: Some(wiring),
-        by_clone: true,
+        wired: true,
         joined: None,
         texts: Texts {
             hosts: Some(hosts),
@@ -250,7 +250,7 @@ fn unprivileged(spec: &Spec, asked: &Attachment, host: &Host) -> Result<Resolved
     Ok(Resolved {
         // After the clone: the child would hold the ports as well, and pasta could not have them.
         between: ports.into_iter().chain([run]).collect(),
-        by_clone: true,
+        wired: true,
         texts: Texts {
             hosts,
             resolv_conf: Some(resolv_conf(asked, host).into_bytes()),

@@ -41,8 +41,6 @@ const SYSCTLS: [(&str, &str); 1] = [("net.ipv4.ip_unprivileged_port_start", "0")
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) steps: rootfs::Tree,
-    /// From this step on the network namespace must be the container's.
-    pub(crate) in_network: usize,
     parts: Vec<Part>,
 }
 
@@ -113,7 +111,6 @@ struct Building<'a> {
     between: Vec<At<Op>>,
     passed: usize,
     holders: Vec<Ids>,
-    in_network: usize,
 }
 
 impl<'a> Building<'a> {
@@ -131,7 +128,6 @@ impl<'a> Building<'a> {
             between: Vec::new(),
             passed: 0,
             holders: Vec::new(),
-            in_network: 0,
         }
     }
 
@@ -320,7 +316,6 @@ impl<'a> Building<'a> {
     /// What shows or sets things of the network namespace, and what lies below.
     fn of_the_network(&mut self) {
         let default = Origin::Default;
-        self.in_network = self.builder.len();
         let own_net = self.spec.namespaces.net.value.is_own();
         for (name, value) in SYSCTLS.into_iter().filter(|_| own_net) {
             if !self.spec.sysctls.iter().any(|asked| asked.value.0 == name) {
@@ -559,7 +554,6 @@ impl<'a> Building<'a> {
             .enumerate()
             .map(|(holder, ids)| At::default_of(Op::HoldUserNamespace { holder, ids }));
         let tree = Tree {
-            in_network: self.in_network,
             steps: self.builder.build(),
             parts: self.parts,
         };

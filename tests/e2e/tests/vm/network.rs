@@ -5,6 +5,7 @@ mod names;
 mod policy;
 mod ports;
 mod repair;
+mod services;
 
 use std::net::IpAddr;
 

@@ -211,11 +211,12 @@ fn follows_the_plan(who: Who, manifest: &str) {
         let manifest = case.manifest(manifest);
         let planned = plan(case, &manifest);
         let processes = traced(case, &["run".as_ref(), manifest.as_os_str()]);
-        // The thread makes the network namespace, where there is one.
-        let mut names = vec!["ctr", "init", "thread", "program"];
-        names.retain(|name| planned.iter().any(|(of, _)| of == name));
-        assert_eq!(processes.len(), names.len(), "{names:?}: {processes:#?}");
-        for (process, calls) in names.into_iter().zip(&processes) {
+        assert_eq!(
+            processes.len(),
+            3,
+            "ctr, the init, the program: {processes:#?}"
+        );
+        for (process, calls) in ["ctr", "init", "program"].into_iter().zip(&processes) {
             // strace's own start of ctr.
             let skip = usize::from(process == "ctr");
             let mut made: Vec<&Call> = calls.iter().skip(skip).collect();

@@ -29,10 +29,8 @@ for word in sys.argv[1:]:
 
 /// Runs [`DIAL`] in a container with these lines at the end of its manifest.
 fn dial(case: &Case, names: &[&str], lines: &str) -> Outcome {
-    let script = case.write("dial.py", DIAL);
     let manifest = case.manifest(&format!(
-        "name = \"client\"\nrootfs = {:?}\ncommand = [\"python3\", \"/mnt/dial.py\"]\n\
-         [[mount]]\nbind = {script:?}\nat = \"/mnt/dial.py\"\nread-only = true\n{lines}",
+        "name = \"client\"\nrootfs = {:?}\ncommand = [\"python3\", \"-c\", {DIAL:?}]\n{lines}",
         debian()
     ));
     let mut words = vec![OsString::from("run"), manifest.into_os_string()];

@@ -190,7 +190,6 @@ fn packets_with_the_address_of_another_are_dropped() {
         let inbox = Space::of(&victim).udp("0.0.0.0:99");
         let outside = world.peer.udp("0.0.0.0:99");
         let [others, _] = addresses_of(&other);
-        let script = case.write("forge.py", FORGE);
         let [gateway, _] = gateways(world, "ctr0");
         let [victims, _] = addresses_of(&victim);
         let IpAddr::V4(home) = gateway else {
@@ -211,8 +210,7 @@ fn packets_with_the_address_of_another_are_dropped() {
                 .map(|address| format!("{:?}", address.to_string()))
                 .collect();
             let manifest = case.manifest(&format!(
-                "name = \"forger\"\nrootfs = {:?}\ncommand = [\"python3\", \"/mnt/forge.py\", {}]\n\
-                 [[mount]]\nbind = {script:?}\nat = \"/mnt/forge.py\"\nread-only = true\n\
+                "name = \"forger\"\nrootfs = {:?}\ncommand = [\"python3\", \"-c\", {FORGE:?}, {}]\n\
                  [network]\naddress = \"{own}\"\n\
                  [security]\ncapabilities = {{ add = [\"NET_RAW\"] }}\n",
                 debian(),
