@@ -15,7 +15,7 @@ use rustix::process::Pid;
 use crate::cause::Cause;
 use crate::error::Failure;
 use crate::net::facts::table_name;
-use crate::net::{self, Claim, Held, NetOp};
+use crate::net::{self, Claim, Held, LINGER, NetOp};
 use crate::plan::{By, Ids, Op, Operation, Plan, Writer};
 use crate::spec::{At, IdMap, Spec};
 use crate::state::{IdRange, Record, StateDir, Store};
@@ -290,13 +290,15 @@ impl Made {
         if let Some(group) = self.group.take() {
             keep(&mut failed, group.remove_tree());
         }
-        self.net.teardown(&mut failed);
+        let slow = self.net.teardown(&mut failed);
         if let Some(state) = self.state.take() {
             keep(&mut failed, state.remove());
         }
         if let Some(range) = self.range.take() {
             keep(&mut failed, range.release());
         }
+        // After all that somebody may wait for is given back. Without a process they are closed here.
+        let _ = ns::linger(slow, LINGER);
         failed
     }
 }

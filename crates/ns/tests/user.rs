@@ -5,6 +5,8 @@ mod common;
 mod init;
 #[path = "user/join.rs"]
 mod join;
+#[path = "user/linger.rs"]
+mod linger;
 #[path = "user/protocol.rs"]
 mod protocol;
 #[path = "user/surroundings.rs"]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use netns::firewall::Firewall;
 use netns::nft::{Change, Element, Set};
@@ -13,15 +14,20 @@ use rustix::process::Pid;
 
 use super::claim::Claim;
 use super::facts::table_name;
+use super::heal;
 use super::member::Member;
 use super::op::NetOp;
 use super::pasta::{self, Pasta};
 use super::ports;
 use super::serve::DNS_PORT;
-use super::{heal, linger};
 use crate::cause::Cause;
 use crate::spec::Spec;
 use crate::start::{keep, namespace};
+
+/// After something was deleted from the firewall, closing any nfnetlink socket waits until the kernel has
+/// freed it, an RCU grace period or more (`nft_rcv_nl_event` in net/netfilter/nf_tables_api.c), and everybody
+/// who changes the firewall waits too. This is a multiple of what that takes.
+pub(crate) const LINGER: Duration = Duration::from_millis(200);
 
 /// In the order it is made.
 #[derive(Default)]
@@ -136,8 +142,9 @@ impl Held {
         Ok(())
     }
 
-    /// The container is dead: its interfaces go with its namespace, by themselves.
-    pub(crate) fn teardown(mut self, failed: &mut Vec<String>) {
+    /// The container is dead: its interfaces go with its namespace, by themselves. What is returned is to
+    /// be closed at the very end: see [`LINGER`].
+    pub(crate) fn teardown(mut self, failed: &mut Vec<String>) -> Vec<OwnedFd> {
         if let Some(pasta) = self.pasta.take() {
             keep(failed, pasta.stop());
         }
@@ -148,7 +155,7 @@ impl Held {
             failed.push(Cause::from(error).to_string());
         }
         self.slow.extend(self.firewall.map(OwnedFd::from));
-        linger::close(self.slow);
+        self.slow
     }
 }
 

@@ -10,7 +10,6 @@ mod define;
 pub(crate) mod facts;
 pub(crate) mod heal;
 mod held;
-mod linger;
 pub mod manage;
 mod member;
 mod op;
@@ -24,6 +23,6 @@ pub(crate) mod wiring;
 
 pub(crate) use claim::{Claim, sweep};
 pub use define::{Defined, NetworkError, Networks};
-pub(crate) use held::{Held, remove_rules_of_the_dead};
+pub(crate) use held::{Held, LINGER, remove_rules_of_the_dead};
 pub use member::Member;
 pub use op::NetOp;
