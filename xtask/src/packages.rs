@@ -47,6 +47,10 @@ const FOR_TESTS: &[Need] = &[
         is_there: || program("nft"),
     },
     Need {
+        package: "passt",
+        is_there: || program("pasta"),
+    },
+    Need {
         package: "libseccomp-dev",
         is_there: has_static_libseccomp,
     },

@@ -43,7 +43,7 @@ const ETC: &[(&str, &str)] = &[
 ///
 /// # Errors
 ///
-/// A module or a program of this machine (busybox, newuidmap, nft) is missing.
+/// A module or a program of this machine (busybox, newuidmap, nft, pasta) is missing.
 pub(crate) fn write(target: &Path, kernel: &Kernel, config: &Config, init: &Path) -> Result<()> {
     let mut archive = Archive::default();
     for directory in ["dev", "proc", "sys", "newroot", "modules", "tree"] {
@@ -60,7 +60,7 @@ pub(crate) fn write(target: &Path, kernel: &Kernel, config: &Config, init: &Path
     fs::write(target, archive.finish()?).with_context(|| format!("write {target:?}"))
 }
 
-/// A small merged-usr system: busybox, `/etc`, newuidmap, newgidmap and nft with their libraries.
+/// A small merged-usr system: busybox, `/etc`, newuidmap, newgidmap, pasta and nft with their libraries.
 fn tree(archive: &mut Archive) -> Result<()> {
     for directory in [
         "ctr", "etc", "fixtures", "home", "mnt", "opt", "scratch", "srv", "usr",
@@ -96,10 +96,12 @@ fn tree(archive: &mut Archive) -> Result<()> {
         archive.file(&format!("tree/usr/bin/{name}"), 0o4755, &read(&path)?)?;
         libraries.extend(libraries_of(&path)?);
     }
-    // What the leak oracle sees the firewall with: another's eyes than those that the engine has.
-    let nft = program("nft", "nftables")?;
-    archive.file("tree/usr/bin/nft", 0o755, &read(&nft)?)?;
-    libraries.extend(libraries_of(&nft)?);
+    // nft: what the leak oracle sees the firewall with, another's eyes than those that the engine has.
+    for (name, package) in [("nft", "nftables"), ("pasta", "passt")] {
+        let path = program(name, package)?;
+        archive.file(&format!("tree/usr/bin/{name}"), 0o755, &read(&path)?)?;
+        libraries.extend(libraries_of(&path)?);
+    }
     for library in libraries {
         let place = library.strip_prefix("/usr").unwrap_or(&library);
         let place = Path::new("tree/usr").join(place.strip_prefix("/").unwrap_or(place));

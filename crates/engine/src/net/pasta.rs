@@ -33,6 +33,8 @@
 //!   before it knows whether the container does: to a server on IPv4 alone, as most are, a client that
 //!   tries `::1` first would be connected, then cut off, and not go on to 127.0.0.1. Up to 2023_03_09 a
 //!   port can be published on one address alone anyway.
+//! - Up to 2023_03_09 a server that speaks first is not heard from another host before the client has said
+//!   something: pasta acknowledges the container's SYN with the first data only.
 //! - Up to 2023_03_09 queries by TCP are not passed to the resolver; nothing comes back from port 53/udp
 //!   of the container; a connection from the host itself to a port that is published on the host's own
 //!   address is not answered; and of a range of ports some may be missing without a word, which is why

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod names;
+mod pasta;
 mod policy;
 mod ports;
 mod repair;
