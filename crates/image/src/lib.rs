@@ -8,7 +8,9 @@ mod json;
 mod manifest;
 mod media;
 mod platform;
+mod pull;
 mod reference;
+mod registry;
 mod store;
 
 pub use config::{Health, History, Id, ImageConfig, Port, Probe, User};
@@ -19,7 +21,10 @@ pub use json::MAX_DOCUMENT;
 pub use manifest::{Document, Index, MAX_LAYERS, Manifest};
 pub use media::{Compression, layer_compression};
 pub use platform::{Platform, select};
+pub use pull::{Progress, Pulled, Quiet, present, pull};
 pub use reference::Reference;
+pub use registry::challenge::{Challenge, parse as parse_challenge};
+pub use registry::{Credentials, Login, Registry, Settings, forget, remember};
 pub use store::{
     Blob, BlobUse, Claim, Ingest, Layer, Pruned, Record, Staging, Store, Usage, Writer,
 };
