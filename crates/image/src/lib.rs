@@ -24,7 +24,7 @@ pub use platform::{Platform, select};
 pub use pull::{Progress, Pulled, Quiet, present, pull};
 pub use reference::Reference;
 pub use registry::challenge::{Challenge, parse as parse_challenge};
-pub use registry::{Credentials, Login, Registry, Settings, forget, remember};
+pub use registry::{Credentials, Login, Registry, Sent, Settings, forget, remember};
 pub use store::{
     Blob, BlobUse, Claim, Ingest, Layer, Pruned, Record, Staging, Store, Usage, Writer,
 };

@@ -238,11 +238,6 @@ pub(crate) fn is_manifest(descriptor: &Descriptor) -> bool {
     [OCI_MANIFEST, DOCKER_MANIFEST].contains(&descriptor.media_type.as_str())
 }
 
-/// Whether a descriptor leads to an index.
-pub(crate) fn is_index(descriptor: &Descriptor) -> bool {
-    [OCI_INDEX, DOCKER_LIST].contains(&descriptor.media_type.as_str())
-}
-
 #[cfg(test)]
 #[path = "manifest_tests.rs"]
 mod tests;

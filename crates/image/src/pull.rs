@@ -192,7 +192,7 @@ fn chosen_manifest(
     Ok((manifest, blob))
 }
 
-fn read_manifest(at: &Descriptor, bytes: &[u8]) -> Result<Manifest, Error> {
+pub(crate) fn read_manifest(at: &Descriptor, bytes: &[u8]) -> Result<Manifest, Error> {
     let what = format!("manifest {}", at.digest);
     match Document::parse(&what, &at.media_type, bytes)? {
         Document::Manifest(manifest) => Ok(manifest),
@@ -276,6 +276,7 @@ fn bring(
     let digest = &part.digest;
     let go_on =
         |so_far, shared| !stop.load(Ordering::Relaxed) && progress.bytes(digest, so_far, shared);
+    let mut is_first = true;
     loop {
         let mut ingest = match store.claim(part, &mut |so_far| go_on(so_far, true))? {
             Claim::Present(blob) => {
@@ -289,25 +290,25 @@ fn bring(
             }
             Claim::Mine(ingest) => ingest,
         };
-        let resumed = ingest.written() > 0;
-        match registry.blob(name, digest, &mut ingest, &mut |so_far| {
+        let in_one_piece = match registry.blob(name, digest, &mut ingest, &mut |so_far| {
             go_on(so_far, false)
         }) {
-            Ok(()) => {}
+            Ok(in_one_piece) => in_one_piece,
             // Nothing of what is too long can be of use.
             Err(error @ Error::Size { .. }) => {
                 ingest.discard()?;
                 return Err(error);
             }
             Err(error) => return Err(error),
-        }
+        };
         match ingest.commit() {
             Ok(blob) => return Ok(blob),
-            // A crash may have left a part that was never written, which shows only now: once more.
-            Err(Error::Mismatch { .. }) if resumed => {}
+            // What came before a failure, or before a crash, may have been wrong: once more.
+            Err(Error::Mismatch { .. }) if is_first && !in_one_piece => {}
             // Published, and pruned before it was held.
-            Err(Error::Absent { .. }) => {}
+            Err(Error::Absent { .. }) if is_first => {}
             Err(error) => return Err(error),
         }
+        is_first = false;
     }
 }

@@ -10,6 +10,7 @@ mod credentials;
 mod helper;
 mod http;
 mod proxy;
+mod push;
 mod read;
 mod retry;
 mod settings;
@@ -18,10 +19,10 @@ mod token;
 mod url;
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
 pub use credentials::{Credentials, Login, forget, remember};
+pub use push::Sent;
 pub use settings::Settings;
 
 use crate::error::Error;

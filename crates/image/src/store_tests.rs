@@ -141,7 +141,7 @@ fn what_came_so_far_is_kept_hashed_anew_and_gone_on_with() {
     // As long as the blob, or longer, and wrong: of no use.
     let other = blob(LAYER, b"12345");
     for left in ["abcde", "123456"] {
-        let mut ingest = mine(&store, &other);
+        let ingest = mine(&store, &other);
         let at = directory
             .path()
             .join("images/ingest")

@@ -89,7 +89,8 @@ impl Registry {
 
     /// Brings the rest of a blob. `progress` hears how many bytes there are, and answers whether to go on.
     ///
-    /// What came is kept by the claim when this ends with an error.
+    /// What came is kept by the claim when this ends with an error. Answers whether all of it came in one
+    /// piece: where it did not, a wrong digest may be the fault of an earlier piece.
     ///
     /// # Errors
     ///
@@ -100,9 +101,10 @@ impl Registry {
         digest: &Digest,
         into: &mut Ingest<'_>,
         progress: &mut dyn FnMut(u64) -> bool,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let places = self.places(reference)?;
         let mut last = None;
+        let mut in_one_piece = into.written() == 0;
         for (at, place) in places.iter().enumerate() {
             let is_last = at + 1 == places.len();
             let attempts = || {
@@ -116,8 +118,9 @@ impl Registry {
             loop {
                 let before = into.written();
                 let Err(error) = self.blob_once(place, digest, into, progress) else {
-                    return Ok(());
+                    return Ok(in_one_piece);
                 };
+                in_one_piece &= into.written() == 0;
                 if into.written() >= before.saturating_add(PROGRESS) {
                     left = attempts();
                 }
@@ -147,8 +150,8 @@ impl Registry {
         let range = [("range", format!("bytes={from}-"))];
         let mut reply = self.ask(place, "GET", &url, if from == 0 { &[] } else { &range })?;
         let is_rest = from > 0 && reply.status == 206 && is_range(&reply, from, into.size());
-        if from > 0 && !is_rest {
-            // Another part than asked for, or none: then from the beginning.
+        if from > 0 && !is_rest && matches!(reply.status, 200 | 206 | 416) {
+            // All of it, another part than asked for, or none: then from the beginning.
             into.restart()?;
             if reply.status == 206 || reply.status == 416 {
                 reply = self.ask(place, "GET", &url, &[])?;
