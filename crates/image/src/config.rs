@@ -198,7 +198,7 @@ fn env(list: Vec<String>) -> Result<Vec<(String, String)>, Error> {
     strings("Env", &list)?;
     list.iter()
         .map(|text| match text.split_once('=') {
-            Some((name, _)) if name.is_empty() => Err(refuse("Env", text, "a variable has a name")),
+            Some(("", _)) => Err(refuse("Env", text, "a variable has a name")),
             Some((name, _)) if name.contains(char::is_control) => {
                 Err(refuse("Env", text, "the name has a control character"))
             }

@@ -206,7 +206,9 @@ impl Error {
             Self::Status {
                 status: 401 | 403, ..
             } => Some("the image may not exist, or needs a login to its registry"),
-            Self::Status { status: 404, .. } => Some("the registry has no image of this name"),
+            Self::Status {
+                status: 404, url, ..
+            } if url.contains("/manifests/") => Some("the registry has no image of this name"),
             Self::Status { status: 429, .. } => {
                 Some("the registry counts requests; those of a login count separately")
             }

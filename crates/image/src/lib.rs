@@ -1,4 +1,29 @@
 //! OCI images: their names, their documents, a store for their content, and registries.
+//!
+//! - [`Reference`], [`Digest`] and [`Platform`] are what people and documents call things by. Each is checked
+//!   where it is made.
+//! - [`Document`], [`Manifest`], [`Index`] and [`ImageConfig`] are what registries serve, by the [image
+//!   specification] and in Docker's words. They are read within bounds, and refused where two readers could
+//!   differ.
+//! - [`Store`] keeps blobs, names and unpacked layers in a directory, without a lock over the whole.
+//! - [`Registry`] speaks the [distribution specification]; [`pull`] brings an image from it into a store.
+//!
+//! Needs no privilege. Calls wait, and need a thread each to be done at once; [`pull`] has three for the time
+//! it runs.
+//!
+//! ```no_run
+//! use image::{Credentials, Platform, Quiet, Registry, Settings, Store, pull};
+//!
+//! let store = Store::open("/var/lib/images".as_ref())?;
+//! let credentials = Credentials::from_environment();
+//! let registry = Registry::new(Settings { credentials, ..Settings::default() })?;
+//! let image = pull(&store, &registry, &"nginx".parse()?, &Platform::host(), &Quiet)?;
+//! println!("{:?} {:?}", image.config.entrypoint, image.config.cmd);
+//! # Ok::<(), image::Error>(())
+//! ```
+//!
+//! [image specification]: https://github.com/opencontainers/image-spec/blob/main/spec.md
+//! [distribution specification]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 mod config;
 mod descriptor;

@@ -14,7 +14,7 @@ use crate::descriptor::{Descriptor, null_as_default};
 use crate::error::{Error, shown};
 use crate::json::{self, MAX_DOCUMENT};
 use crate::media::{
-    self, DOCKER_CONFIG, DOCKER_LIST, DOCKER_MANIFEST, Kind, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST,
+    self, DOCKER_CONFIG, DOCKER_MANIFEST, Kind, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST,
     layer_compression,
 };
 

@@ -5,6 +5,7 @@ use std::error::Error as _;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::media::DOCKER_LIST;
 
 fn descriptor(media_type: &str, letter: char) -> Value {
     json!({

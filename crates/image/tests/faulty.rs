@@ -6,6 +6,7 @@ mod server;
 use std::error::Error as _;
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -547,7 +548,7 @@ fn a_challenge_that_leads_astray_gets_no_credentials() {
     let seen = thief.host();
     for (realm, why) in [
         (format!("http://{seen}/token"), ": 401"),
-        ("file:///etc/passwd".to_owned(), "no address of HTTP"),
+        ("file:///etc/passwd".to_owned(), "neither https: nor http:"),
         (
             "http://169.254.169.254/token".to_owned(),
             "inside of this machine",
@@ -612,4 +613,112 @@ fn a_mirror_is_asked_first_and_the_registry_when_it_fails() {
         .map(|request| request.range)
         .collect();
     assert_eq!(asked, [Some(1 << 20)]);
+}
+
+/// This test again, in a process of its own: with a server's address it only pulls.
+fn another_process(name: &str, directory: &Path, server: &Server) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--exact", name, "--nocapture"]);
+    command
+        .env("PULL_FROM", server.host())
+        .env("PULL_INTO", directory)
+        .stdout(Stdio::null());
+    command
+}
+
+/// What such a process does; `false` in the test itself.
+fn is_another_process() -> bool {
+    let (Ok(host), Ok(directory)) = (std::env::var("PULL_FROM"), std::env::var("PULL_INTO")) else {
+        return false;
+    };
+    let settings = Settings {
+        plain_http: vec![host.clone()],
+        ..Settings::default()
+    };
+    let store = Store::open(&Path::new(&directory).join("store")).expect("a store");
+    let name = format!("{host}/a/b:1").parse().expect("a name");
+    pull(
+        &store,
+        &Registry::new(settings).expect("a client"),
+        &name,
+        &amd64(),
+        &Quiet,
+    )
+    .expect("an image");
+    true
+}
+
+#[test]
+fn many_processes_bring_each_blob_once() {
+    if is_another_process() {
+        return;
+    }
+    let image = Image::large();
+    let server = with_layer(&image, |_, _| {
+        std::thread::sleep(Duration::from_millis(500));
+        None
+    });
+    let directory = tempfile::tempdir().expect("a directory");
+    let one = || {
+        another_process(
+            "many_processes_bring_each_blob_once",
+            directory.path(),
+            &server,
+        )
+    };
+    let children: Vec<_> = (0..4).map(|_| one().spawn().expect("a process")).collect();
+    for mut child in children {
+        assert!(child.wait().expect("its end").success());
+    }
+    assert_eq!(server.count("GET", &image.layer(0)), 1);
+    assert_eq!(
+        server.count("GET", &image::Digest::of(&image.config).to_string()),
+        1
+    );
+}
+
+#[test]
+fn what_a_killed_process_had_brought_is_gone_on_with() {
+    if is_another_process() {
+        return;
+    }
+    let image = Image::large();
+    let half = image.layers[0].len() / 2;
+    let server = with_layer(&image, move |request, layer| {
+        let begun = [head(layer.len()), layer[..half].to_vec()].concat();
+        (request.before == 0).then(|| Act::Drip(begun, Duration::from_secs(60)))
+    });
+    let directory = tempfile::tempdir().expect("a directory");
+    let name = "what_a_killed_process_had_brought_is_gone_on_with";
+    let mut child = another_process(name, directory.path(), &server)
+        .spawn()
+        .expect("a process");
+    let part = directory
+        .path()
+        .join("store/ingest")
+        .join(image.layer(0).replace(':', "-"));
+    let begun = Instant::now();
+    while fs::metadata(&part).map_or(0, |metadata| metadata.len()) < half as u64 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nothing came");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // The one who waits goes on when the other one dies.
+    let waiting = another_process(name, directory.path(), &server).spawn();
+    std::thread::sleep(Duration::from_millis(200));
+    child.kill().expect("killed");
+    child.wait().expect("its end");
+    assert!(
+        waiting
+            .expect("a process")
+            .wait()
+            .expect("its end")
+            .success()
+    );
+    let ranges: Vec<_> = server
+        .log()
+        .into_iter()
+        .filter(|r| is_layer(r, &image))
+        .map(|r| r.range)
+        .collect();
+    assert_eq!(ranges, [None, Some(half as u64)]);
 }

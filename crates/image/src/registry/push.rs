@@ -128,6 +128,8 @@ impl Registry {
     ) -> Result<(), Error> {
         let length = bytes.len() as u64;
         let to = place.url("manifests", name.tag().unwrap_or(&at.digest.to_string()));
+        // The last blob may have taken longer than its token lives: this renews it. The answer is no matter.
+        self.ask(place, "HEAD", &to, &[("accept", at.media_type.clone())])?;
         let reply = self.put(place, &to, &at.media_type, &mut bytes, length)?;
         if reply.status != 201 {
             return Err(reply.refusal());

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::challenge::Challenge;
 use super::credentials::Login;
-use super::http::{Ask, Http};
+use super::http::{Ask, Http, Reply};
 use super::settings::Settings;
 use super::url::{self, Url};
 use crate::error::{Error, shown};
@@ -99,84 +99,25 @@ impl Tokens {
 }
 
 fn bearer(
-    (http, settings): (&Http, &Settings),
+    with: (&Http, &Settings),
     wanted: &Wanted<'_>,
     realm: &str,
     service: Option<&str>,
     scope: Option<&str>,
 ) -> Result<String, Error> {
-    let refuse = |why| Error::Challenge {
-        text: shown(realm),
-        why,
-    };
-    let mut url = Url::parse(realm).map_err(|_why| refuse("the realm is no address of HTTP"))?;
-    if wanted.base.tls && !url.tls {
-        return Err(refuse("the realm has no TLS, and the registry has"));
-    }
-    if url::is_link_local(&url.host)
-        || (url::is_loopback(&url.host) && !url::is_loopback(&wanted.base.host))
-    {
-        return Err(refuse("the realm is an address inside of this machine"));
-    }
+    let url = realm_of(realm, wanted.base)?;
     let login = wanted
         .login
         .as_ref()
-        .filter(|_| is_trusted(&url, wanted.base, settings));
+        .filter(|_| is_trusted(&url, wanted.base, with.1));
     let scopes: Vec<&str> = match wanted.scopes {
         // A registry that is only asked whether it is one knows best what for.
         [] => scope.into_iter().collect(),
         scopes => scopes.iter().map(String::as_str).collect(),
     };
     let reply = match login {
-        Some(Login::Identity(token)) => {
-            let mut form = format!(
-                "grant_type=refresh_token&client_id=ctr&refresh_token={}",
-                escaped(token)
-            );
-            for (key, value) in service
-                .map(|service| ("service", service))
-                .into_iter()
-                .chain(
-                    (!scopes.is_empty())
-                        .then_some(("scope", scopes.join(" ")))
-                        .as_ref()
-                        .map(|(k, v)| (*k, v.as_str())),
-                )
-            {
-                form.push_str(&format!("&{key}={}", escaped(value)));
-            }
-            let headers = [(
-                "content-type",
-                "application/x-www-form-urlencoded".to_owned(),
-            )];
-            let mut body = form.as_bytes();
-            let length = body.len() as u64;
-            let body = Some((&mut body as &mut dyn Read, length));
-            http.send(Ask {
-                method: "POST",
-                url: &url,
-                headers: &headers,
-                authorization: None,
-                body,
-            })?
-        }
-        login => {
-            if let Some(service) = service {
-                url = url.with("service", service);
-            }
-            for scope in scopes {
-                url = url.with("scope", scope);
-            }
-            let basic = login.and_then(Login::basic);
-            let authorization = basic.as_deref();
-            http.send(Ask {
-                method: "GET",
-                url: &url,
-                headers: &[],
-                authorization,
-                body: None,
-            })?
-        }
+        Some(Login::Identity(token)) => by_identity(with.0, &url, token, (service, &scopes))?,
+        login => by_name(with.0, url, login, (service, &scopes))?,
     };
     if reply.status != 200 {
         return Err(reply.refusal());
@@ -184,12 +125,86 @@ fn bearer(
     let none = reply.answer("gives no token");
     let answer: Option<Answer> = serde_json::from_slice(&reply.bytes(MAX_ANSWER)?).ok();
     let token = answer.and_then(|answer| answer.token.or(answer.access_token));
-    match token
-        .filter(|token| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()))
-    {
+    let is_header =
+        |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    match token.filter(is_header) {
         Some(token) => Ok(format!("Bearer {token}")),
         None => Err(none),
     }
+}
+
+/// The token server's address, if a registry may name such a one.
+fn realm_of(realm: &str, registry: &Url) -> Result<Url, Error> {
+    let refuse = |why| Error::Challenge {
+        text: shown(realm),
+        why,
+    };
+    let url = Url::parse(realm).map_err(refuse)?;
+    if registry.tls && !url.tls {
+        return Err(refuse("the realm has no TLS, and the registry has"));
+    }
+    let is_inside = url::is_loopback(&url.host) && !url::is_loopback(&registry.host);
+    if is_inside || url::is_link_local(&url.host) {
+        return Err(refuse("the realm is an address inside of this machine"));
+    }
+    Ok(url)
+}
+
+/// With a token that stands for somebody, by OAuth 2's refresh grant.
+fn by_identity(
+    http: &Http,
+    url: &Url,
+    token: &str,
+    (service, scopes): (Option<&str>, &[&str]),
+) -> Result<Reply, Error> {
+    let mut form = format!(
+        "grant_type=refresh_token&client_id=ctr&refresh_token={}",
+        escaped(token)
+    );
+    if let Some(service) = service {
+        form.push_str(&format!("&service={}", escaped(service)));
+    }
+    if !scopes.is_empty() {
+        form.push_str(&format!("&scope={}", escaped(&scopes.join(" "))));
+    }
+    let headers = [(
+        "content-type",
+        "application/x-www-form-urlencoded".to_owned(),
+    )];
+    let mut body = form.as_bytes();
+    let length = body.len() as u64;
+    let body = Some((&mut body as &mut dyn Read, length));
+    http.send(Ask {
+        method: "POST",
+        url,
+        headers: &headers,
+        authorization: None,
+        body,
+    })
+}
+
+/// With a name and a password, or as anybody.
+fn by_name(
+    http: &Http,
+    mut url: Url,
+    login: Option<&Login>,
+    (service, scopes): (Option<&str>, &[&str]),
+) -> Result<Reply, Error> {
+    if let Some(service) = service {
+        url = url.with("service", service);
+    }
+    for scope in scopes {
+        url = url.with("scope", scope);
+    }
+    let basic = login.and_then(Login::basic);
+    let authorization = basic.as_deref();
+    http.send(Ask {
+        method: "GET",
+        url: &url,
+        headers: &[],
+        authorization,
+        body: None,
+    })
 }
 
 /// Whether a registry's credentials may go to a token server.
@@ -197,10 +212,7 @@ fn is_trusted(realm: &Url, registry: &Url, settings: &Settings) -> bool {
     let (theirs, own) = (url::name(&realm.host), url::name(&registry.host));
     theirs == own
         || (realm.tls && domain(theirs).is_some() && domain(theirs) == domain(own))
-        || settings
-            .token_servers
-            .iter()
-            .any(|host| *host == realm.host)
+        || settings.token_servers.contains(&realm.host)
 }
 
 /// The part of a name that somebody registered: its last two labels, or three where the last but one is

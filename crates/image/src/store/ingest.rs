@@ -25,7 +25,7 @@ pub enum Claim<'a> {
     /// Nobody: it is there.
     Present(Blob),
     /// The caller.
-    Mine(Ingest<'a>),
+    Mine(Box<Ingest<'a>>),
     /// Somebody else, and the caller did not want to wait any longer.
     Given,
 }
@@ -92,7 +92,7 @@ impl Store {
                 written: 0,
             };
             ingest.resume()?;
-            return Ok(Claim::Mine(ingest));
+            return Ok(Claim::Mine(Box::new(ingest)));
         }
     }
 
