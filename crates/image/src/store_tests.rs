@@ -208,7 +208,15 @@ fn prune_takes_what_no_name_leads_to_and_nobody_uses() {
 fn prune_never_takes_what_a_name_was_just_given_to() {
     let (_directory, store) = store();
     let stop = std::sync::atomic::AtomicBool::new(false);
+    /// A failure must not leave the other thread running.
+    struct Stop<'a>(&'a std::sync::atomic::AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
     std::thread::scope(|scope| {
+        let stopper = Stop(&stop);
         let pruner = scope.spawn(|| {
             let mut taken = 0;
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
@@ -232,9 +240,35 @@ fn prune_never_takes_what_a_name_was_just_given_to() {
                 .untag(&"a:1".parse().expect("a name"))
                 .expect("untagged");
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(stopper);
         pruner.join().expect("the pruner");
     });
+}
+
+/// A prune that finds a name for what it has locked must not wait for its own lock.
+#[test]
+fn names_are_read_while_their_documents_are_locked() {
+    let (directory, store) = store();
+    drop(image(&store, "a:1", b"content"));
+    let blobs = directory.path().join("images/blobs/sha256");
+    let locked: Vec<_> = fs::read_dir(blobs)
+        .expect("blobs")
+        .map(|blob| {
+            let file = fs::File::open(blob.expect("a blob").path()).expect("a file");
+            file.lock().expect("an exclusive lock");
+            file
+        })
+        .collect();
+    assert_eq!(locked.len(), 3);
+    let usage = store.usage().expect("usage");
+    assert!(
+        usage.blobs.iter().all(|blob| blob.holders.len() == 1),
+        "{usage:?}"
+    );
+    assert_eq!(
+        store.prune(Duration::MAX).expect("a prune"),
+        Pruned::default()
+    );
 }
 
 #[test]

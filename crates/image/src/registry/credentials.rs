@@ -80,6 +80,8 @@ struct Config {
 #[derive(Default, Deserialize)]
 struct Auth {
     auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
     identitytoken: Option<String>,
 }
 
@@ -192,7 +194,8 @@ impl Auth {
             return Ok(Some(Login::Identity(token.clone())));
         }
         let Some(auth) = self.auth.as_ref().filter(|auth| !auth.is_empty()) else {
-            return Ok(None);
+            let both = self.username.clone().zip(self.password.clone());
+            return Ok(both.map(|(user, password)| Login::Password { user, password }));
         };
         // Not the decoder's words: they would quote a part of the secret.
         let bytes = STANDARD

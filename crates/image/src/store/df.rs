@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use rustix::fs::{AtFlags, statat};
+use rustix::fs::{AtFlags, OFlags, statat};
 use rustix::io::Errno;
 
-use super::{Store, digest_of, files};
+use super::{Blob, Store, digest_of, files};
 use crate::config::ImageConfig;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, call};
@@ -106,12 +106,16 @@ impl Store {
         Ok(held)
     }
 
+    /// Without a lock: a prune reads names while it has locks of its own, and would wait for itself. A blob
+    /// that loses its name meanwhile is still read whole.
     fn document_if_there(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
-        match self.document(digest) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(Error::Absent { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let shown = self
+            .shown("blobs", digest.algorithm().name())
+            .join(digest.hex());
+        let directory = self.blobs(digest.algorithm());
+        let file = files::open(directory, digest.hex(), OFlags::RDONLY, &shown)?;
+        file.map(|file| Blob::new(file, digest)?.document())
+            .transpose()
     }
 
     pub(super) fn all_blobs(&self) -> Result<Vec<Digest>, Error> {

@@ -95,14 +95,14 @@ pub(super) fn lock_shared(file: impl AsFd, shown: &Path) -> Result<(), Error> {
     }
 }
 
-/// `true` if the new name was free.
+/// `true` if the new name was free, and the old one still there.
 pub(super) fn rename_new(
     (from, old): (&OwnedFd, &str),
     (to, new): (&OwnedFd, &str),
 ) -> Result<bool, Error> {
     match renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(true),
-        Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(false),
+        Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOENT) => Ok(false),
         Err(errno) => Err(call(errno, || {
             format!("renameat2({old:?}, {new:?}, RENAME_NOREPLACE)")
         })),

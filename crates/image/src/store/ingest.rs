@@ -150,21 +150,21 @@ impl Store {
     }
 
     /// Gives a file that is whole its name, and keeps it in use.
-    fn publish(&self, file: File, name: &str, digest: &Digest) -> Result<Blob, Error> {
+    ///
+    /// The lock is made a shared one before that: flock(2) gives the old one up first, and in between a
+    /// prune would find the blob unused. Below `ingest/` only somebody who wants the same blob can step in,
+    /// who then publishes this very file.
+    fn publish(&self, file: &File, name: &str, digest: &Digest) -> Result<Blob, Error> {
         let (directory, hex) = (self.blobs(digest.algorithm()), digest.hex());
         let shown = self.shown("ingest", name);
-        files::sync(&file, &shown)?;
-        if files::rename_new((&self.ingest, name), (directory, hex))? {
-            files::sync(directory, &self.shown("blobs", digest.algorithm().name()))?;
-            files::lock_shared(&file, &shown)?;
-            if is_still(directory, hex, &file)? {
-                let mut file = file;
-                file.rewind()
-                    .map_err(|error| call(errno(&error), || format!("lseek({shown:?})")))?;
-                return Blob::new(file, digest);
+        files::sync(file, &shown)?;
+        files::lock_shared(file, &shown)?;
+        if is_still(&self.ingest, name, file)? {
+            if files::rename_new((&self.ingest, name), (directory, hex))? {
+                files::sync(directory, &self.shown("blobs", digest.algorithm().name()))?;
+            } else {
+                files::unlink(&self.ingest, name, &shown)?;
             }
-        } else {
-            files::unlink(&self.ingest, name, &shown)?;
         }
         self.blob(digest)?.ok_or_else(|| Error::Absent {
             digest: digest.clone(),
@@ -265,10 +265,7 @@ impl Ingest<'_> {
             std::mem::replace(&mut self.hasher, Hasher::new(self.digest.algorithm())).finish();
         let (written, wanted) = (self.written, self.size);
         if written == wanted && got == self.digest {
-            let file = self.file.try_clone();
-            let file =
-                file.map_err(|error| call(errno(&error), || "fcntl(F_DUPFD_CLOEXEC)".to_owned()))?;
-            return self.store.publish(file, &self.name, &self.digest);
+            return self.store.publish(&self.file, &self.name, &self.digest);
         }
         let digest = self.digest.clone();
         self.discard()?;
@@ -316,10 +313,7 @@ impl Writer<'_> {
     /// [`Error::Call`].
     pub fn finish(mut self) -> Result<Blob, Error> {
         let hasher = std::mem::replace(&mut self.hasher, Hasher::new(Algorithm::Sha256));
-        let file = self.file.try_clone();
-        let file =
-            file.map_err(|error| call(errno(&error), || "fcntl(F_DUPFD_CLOEXEC)".to_owned()))?;
-        self.store.publish(file, &self.name, &hasher.finish())
+        self.store.publish(&self.file, &self.name, &hasher.finish())
     }
 }
 

@@ -101,9 +101,10 @@ impl Staging<'_> {
     pub fn publish(self, diff_id: &Digest) -> Result<Layer, Error> {
         let name = file_name(diff_id);
         let store = self.store;
+        // Before it is seen, as with blobs.
+        files::lock_shared(&self.directory, &store.shown("ingest", &self.name))?;
         if files::rename_new((&store.ingest, &self.name), (&store.layers, &name))? {
             files::sync(&store.layers, &store.path.join("layers"))?;
-            files::lock_shared(&self.directory, &store.shown("layers", &name))?;
         } else {
             remove_tree(&store.ingest, &self.name)?;
         }
