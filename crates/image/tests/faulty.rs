@@ -722,3 +722,53 @@ fn what_a_killed_process_had_brought_is_gone_on_with() {
         .collect();
     assert_eq!(ranges, [None, Some(half as u64)]);
 }
+
+#[test]
+fn a_token_that_has_run_out_is_renewed_once_and_then_it_is_a_refusal() {
+    let image = Image::new(&[b"layer"]);
+    let tokens = Arc::new(AtomicUsize::new(0));
+    let given = tokens.clone();
+    let giver = Server::start(move |_| {
+        let token = given.fetch_add(1, Ordering::Relaxed);
+        Act::Answer(
+            200,
+            vec![],
+            format!(r#"{{"access_token":"t{token}"}}"#).into_bytes(),
+        )
+    });
+    let realm = format!("http://{}/token", giver.host());
+    for (good, works) in [
+        (["Bearer t0", "Bearer t1"], true),
+        (["Bearer t2", "none"], false),
+    ] {
+        let (realm, own) = (realm.clone(), image.clone());
+        let server = Server::start(move |request| {
+            // The first token is good for documents, the second for layers.
+            let wanted = good[usize::from(is_layer(request, &own))];
+            if request.authorization.as_deref() == Some(wanted) {
+                return own.serve(request);
+            }
+            let challenge = format!("Bearer realm=\"{realm}\",service=\"s\"");
+            Act::Answer(401, vec![("www-authenticate", challenge)], vec![])
+        });
+        let directory = tempfile::tempdir().expect("a directory");
+        match pull_into(directory.path(), &server) {
+            Ok(_) => assert!(works),
+            Err(error) => {
+                assert!(
+                    !works && matches!(error, Error::Status { status: 401, .. }),
+                    "{}",
+                    full(&error)
+                );
+                assert_eq!(server.count("GET", &image.layer(0)), 2);
+            }
+        }
+    }
+    assert_eq!(tokens.load(Ordering::Relaxed), 4);
+    assert!(
+        giver
+            .log()
+            .iter()
+            .all(|request| request.path.ends_with("scope=repository:a/b:pull"))
+    );
+}
