@@ -55,6 +55,18 @@ const FOR_TESTS: &[Need] = &[
         is_there: has_static_libseccomp,
     },
     Need {
+        package: "docker-registry",
+        is_there: || program("docker-registry"),
+    },
+    Need {
+        package: "skopeo",
+        is_there: || program("skopeo"),
+    },
+    Need {
+        package: "umoci",
+        is_there: || program("umoci"),
+    },
+    Need {
         package: "strace",
         is_there: || program("strace"),
     },

@@ -1,0 +1,60 @@
+//! The configuration as it is written.
+
+use std::collections::BTreeMap;
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use super::health;
+use crate::digest::Digest;
+use crate::platform::Platform;
+
+#[derive(Deserialize)]
+pub(super) struct Image {
+    #[serde(flatten)]
+    pub(super) platform: Platform,
+    pub(super) created: Option<String>,
+    pub(super) config: Option<Config>,
+    pub(super) rootfs: RootFs,
+    pub(super) history: Option<Vec<History>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RootFs {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) diff_ids: Vec<Digest>,
+}
+
+/// Each may be missing or null.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Config {
+    pub(super) user: Option<String>,
+    pub(super) exposed_ports: Option<BTreeMap<String, IgnoredAny>>,
+    pub(super) env: Option<Vec<String>>,
+    pub(super) entrypoint: Option<Vec<String>>,
+    pub(super) cmd: Option<Vec<String>>,
+    pub(super) volumes: Option<BTreeMap<String, IgnoredAny>>,
+    pub(super) working_dir: Option<String>,
+    pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(super) stop_signal: Option<String>,
+    pub(super) healthcheck: Option<health::Raw>,
+}
+
+/// One step of how an image was made.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct History {
+    /// When, as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// By which command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    /// What the maker said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// It made no layer.
+    #[serde(default)]
+    pub empty_layer: bool,
+}

@@ -1,0 +1,314 @@
+//! From a name to an image in the store.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use crate::config::ImageConfig;
+use crate::descriptor::Descriptor;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::manifest::{Document, Manifest, is_manifest};
+use crate::platform::{self, Platform};
+use crate::reference::Reference;
+use crate::registry::Registry;
+use crate::store::{Blob, Claim, Record, Store};
+
+/// Blobs that come at the same time: enough to hide one server's delays, too few to be called rude.
+const THREADS: usize = 3;
+
+/// Hears how a pull goes on. Called from several threads.
+pub trait Progress: Sync {
+    /// What there is to bring, the configuration and the layers, before anything of it is brought.
+    fn blobs(&self, _blobs: &[Descriptor]) {}
+
+    /// So many bytes of a blob are there; `shared` if another process brings them. `false` ends the pull.
+    fn bytes(&self, _digest: &Digest, _so_far: u64, _shared: bool) -> bool {
+        true
+    }
+
+    /// A layer is there, whole and verified; `at` is its place in the manifest, lowest first.
+    ///
+    /// # Errors
+    ///
+    /// Whatever went wrong with it ends the pull.
+    fn layer(&self, _at: usize, _layer: &Descriptor, _blob: &Blob) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Hears nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Quiet;
+
+impl Progress for Quiet {}
+
+/// An image that is there, and stays as long as this lives.
+#[derive(Debug)]
+pub struct Pulled {
+    /// Its name, and what that leads to.
+    pub record: Record,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Its configuration.
+    pub config: ImageConfig,
+    /// Every blob that it is made of, in use.
+    pub held: Vec<Blob>,
+    /// Nothing had to be brought.
+    pub was_present: bool,
+}
+
+/// Brings what a name leads to, for a platform. What is in the store is not brought again; an image that is
+/// there whole costs one HEAD.
+///
+/// # Errors
+///
+/// Whatever a registry, a document or the store can do wrong; the name keeps what it had.
+pub fn pull(
+    store: &Store,
+    registry: &Registry,
+    name: &Reference,
+    wanted: &Platform,
+    progress: &dyn Progress,
+) -> Result<Pulled, Error> {
+    let digest = match name.digest() {
+        // What a digest names cannot have changed.
+        Some(digest) => Some(digest.clone()),
+        None => registry.resolve(name)?,
+    };
+    if let Some(digest) = &digest
+        && let Some(there) = present(store, name, digest, wanted)?
+    {
+        return Ok(there);
+    }
+    // By digest from here on: a tag may move at any moment.
+    let exact = digest.map_or_else(|| name.clone(), |digest| name.with_digest(digest));
+    let (target, bytes) = registry.manifest(&exact)?;
+    let mut held = vec![store.put(&target, &bytes)?];
+    let document = Document::parse(&target.digest.to_string(), &target.media_type, &bytes)?;
+    let (at, manifest) = match document {
+        Document::Manifest(manifest) => (target.clone(), manifest),
+        Document::Index(index) => {
+            let chosen = platform::select(&index.manifests, wanted)?.clone();
+            let (manifest, blob) = chosen_manifest(store, registry, name, &chosen)?;
+            held.push(blob);
+            (chosen, manifest)
+        }
+    };
+    let (config, blobs) = content(store, registry, name, &manifest, (wanted, progress))?;
+    held.extend(blobs);
+    let record = Record::new(name.clone(), &target, &at, config.platform.clone());
+    store.tag(&record, &held)?;
+    Ok(Pulled {
+        record,
+        manifest,
+        config,
+        held,
+        was_present: false,
+    })
+}
+
+/// An image that is in the store whole, under its name, for the platform.
+///
+/// # Errors
+///
+/// [`Error::Json`] and the like where its own documents are damaged; [`Error::Call`].
+pub fn present(
+    store: &Store,
+    name: &Reference,
+    target: &Digest,
+    wanted: &Platform,
+) -> Result<Option<Pulled>, Error> {
+    let Some(record) = store.image(name)? else {
+        return Ok(None);
+    };
+    if record.target.digest != *target || platform::check(&record.platform, wanted).is_err() {
+        return Ok(None);
+    }
+    let mut held = Vec::new();
+    let mut hold = |digest: &Digest| -> Result<bool, Error> {
+        let blob = store.blob(digest)?;
+        let there = blob.is_some();
+        held.extend(blob);
+        Ok(there)
+    };
+    if !hold(target)? || !hold(&record.manifest.digest)? {
+        return Ok(None);
+    }
+    let bytes = store.document(&record.manifest.digest)?;
+    let manifest = read_manifest(&record.manifest, &bytes)?;
+    for part in [&manifest.config].into_iter().chain(&manifest.layers) {
+        if !hold(&part.digest)? {
+            return Ok(None);
+        }
+    }
+    let config = ImageConfig::parse(&manifest, &store.document(&manifest.config.digest)?)?;
+    Ok(Some(Pulled {
+        record,
+        manifest,
+        config,
+        held,
+        was_present: true,
+    }))
+}
+
+fn chosen_manifest(
+    store: &Store,
+    registry: &Registry,
+    name: &Reference,
+    chosen: &Descriptor,
+) -> Result<(Manifest, Blob), Error> {
+    if !is_manifest(chosen) {
+        let what = format!("manifest {}", chosen.digest);
+        let why = format!(
+            "{:?} is no image: an index in an index is not followed",
+            crate::error::shown(&chosen.media_type)
+        );
+        return Err(Error::Document { what, why });
+    }
+    if let Some(blob) = store.blob(&chosen.digest)? {
+        let manifest = read_manifest(chosen, &blob.document()?)?;
+        return Ok((manifest, blob));
+    }
+    let (got, bytes) = registry.manifest(&name.with_digest(chosen.digest.clone()))?;
+    if got.size != chosen.size {
+        return Err(Error::Size {
+            digest: got.digest,
+            wanted: chosen.size,
+            got: got.size,
+        });
+    }
+    if got.media_type != chosen.media_type {
+        let what = format!("manifest {}", got.digest);
+        let why = format!(
+            "comes as {}, and the index says {}",
+            got.media_type, chosen.media_type
+        );
+        return Err(Error::Document { what, why });
+    }
+    let manifest = read_manifest(chosen, &bytes)?;
+    let blob = store.put(&got, &bytes)?;
+    Ok((manifest, blob))
+}
+
+pub(crate) fn read_manifest(at: &Descriptor, bytes: &[u8]) -> Result<Manifest, Error> {
+    let what = format!("manifest {}", at.digest);
+    match Document::parse(&what, &at.media_type, bytes)? {
+        Document::Manifest(manifest) => Ok(manifest),
+        Document::Index(_) => Err(Error::Document {
+            what,
+            why: "is an index where a manifest must be".to_owned(),
+        }),
+    }
+}
+
+/// The configuration, and then the layers: an image that is for another machine, or cannot be run, is
+/// found out before its layers are brought.
+fn content(
+    store: &Store,
+    registry: &Registry,
+    name: &Reference,
+    manifest: &Manifest,
+    (wanted, progress): (&Platform, &dyn Progress),
+) -> Result<(ImageConfig, Vec<Blob>), Error> {
+    let mut blobs = vec![manifest.config.clone()];
+    blobs.extend(manifest.layers.iter().cloned());
+    progress.blobs(&blobs);
+    let bring =
+        |part: &Descriptor, stop: &AtomicBool| bring(store, registry, name, part, (progress, stop));
+    let first = bring(&manifest.config, &AtomicBool::new(false))?;
+    let config = ImageConfig::parse(manifest, &first.document()?)?;
+    platform::check(&config.platform, wanted)?;
+
+    // A layer that comes twice is brought once.
+    let mut seen = HashSet::new();
+    let parts: Vec<(usize, &Descriptor)> = manifest
+        .layers
+        .iter()
+        .enumerate()
+        .filter(|(_, layer)| seen.insert(&layer.digest))
+        .collect();
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (held, errors) = (Mutex::new(vec![first]), Mutex::new(Vec::new()));
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            let Some((at, layer)) = parts.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                return;
+            };
+            let brought = bring(layer, &stop)
+                .and_then(|blob| progress.layer(*at, layer, &blob).map(|()| blob));
+            match brought {
+                Ok(blob) => lock(&held).push(blob),
+                Err(error) => {
+                    stop.store(true, Ordering::Relaxed);
+                    lock(&errors).push(error);
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..THREADS.min(parts.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    // The first is the cause; those after it were stopped.
+    match lock(&errors).drain(..).next() {
+        Some(error) => Err(error),
+        None => Ok((config, std::mem::take(&mut *lock(&held)))),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn bring(
+    store: &Store,
+    registry: &Registry,
+    name: &Reference,
+    part: &Descriptor,
+    (progress, stop): (&dyn Progress, &AtomicBool),
+) -> Result<Blob, Error> {
+    let digest = &part.digest;
+    let go_on =
+        |so_far, shared| !stop.load(Ordering::Relaxed) && progress.bytes(digest, so_far, shared);
+    let mut is_first = true;
+    loop {
+        let mut ingest = match store.claim(part, &mut |so_far| go_on(so_far, true))? {
+            Claim::Present(blob) => {
+                progress.bytes(digest, blob.size(), false);
+                return Ok(blob);
+            }
+            Claim::Given => {
+                return Err(Error::Absent {
+                    digest: digest.clone(),
+                });
+            }
+            Claim::Mine(ingest) => ingest,
+        };
+        let in_one_piece = match registry.blob(name, digest, &mut ingest, &mut |so_far| {
+            go_on(so_far, false)
+        }) {
+            Ok(in_one_piece) => in_one_piece,
+            // Nothing of what is too long can be of use.
+            Err(error @ Error::Size { .. }) => {
+                ingest.discard()?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        match ingest.commit() {
+            Ok(blob) => return Ok(blob),
+            // What came before a failure, or before a crash, may have been wrong: once more.
+            Err(Error::Mismatch { .. }) if is_first && !in_one_piece => {}
+            // Published, and pruned before it was held.
+            Err(Error::Absent { .. }) if is_first => {}
+            Err(error) => return Err(error),
+        }
+        is_first = false;
+    }
+}

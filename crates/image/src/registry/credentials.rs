@@ -1,0 +1,395 @@
+//! Who we are at which registry: the files of Docker ([config.json]) and podman ([auth.json]), and the
+//! helper programs that they name.
+//!
+//! [config.json]: https://docs.docker.com/reference/cli/docker/login/
+//! [auth.json]: https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::helper;
+use crate::error::{Error, call, errno};
+use crate::json::{self, MAX_DOCUMENT};
+
+/// As files and helpers call Docker Hub.
+const HUB_KEY: &str = "https://index.docker.io/v1/";
+const HUB: &str = "docker.io";
+
+/// A proof of identity.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Login {
+    /// A name and a password.
+    Password {
+        /// The name; it has no colon.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// A token that stands for both, to be shown to the token server.
+    Identity(String),
+}
+
+/// Secrets end in no log.
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Password { user, .. } => write!(f, "Password {{ user: {user:?}, .. }}"),
+            Self::Identity(_) => f.write_str("Identity(..)"),
+        }
+    }
+}
+
+impl Login {
+    pub(super) fn basic(&self) -> Option<String> {
+        match self {
+            Self::Password { user, password } => Some(format!(
+                "Basic {}",
+                STANDARD.encode(format!("{user}:{password}"))
+            )),
+            Self::Identity(_) => None,
+        }
+    }
+}
+
+/// Where proofs of identity are looked for: first what was given, then file by file.
+#[derive(Debug, Clone, Default)]
+pub struct Credentials {
+    given: BTreeMap<String, Login>,
+    files: Vec<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Config {
+    #[serde(default)]
+    auths: BTreeMap<String, Auth>,
+    creds_store: Option<String>,
+    #[serde(default)]
+    cred_helpers: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Auth {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+}
+
+impl Credentials {
+    /// Of these files, in this order.
+    pub fn from_files(files: Vec<PathBuf>) -> Self {
+        Self {
+            given: BTreeMap::new(),
+            files,
+        }
+    }
+
+    /// Of the files where podman and Docker look: `$REGISTRY_AUTH_FILE`,
+    /// `$XDG_RUNTIME_DIR/containers/auth.json`, `~/.config/containers/auth.json`, and
+    /// `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`.
+    pub fn from_environment() -> Self {
+        let variable = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        let home = variable("HOME");
+        let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
+        let files = [
+            variable("REGISTRY_AUTH_FILE"),
+            variable("XDG_RUNTIME_DIR").map(|at| at.join("containers/auth.json")),
+            variable("XDG_CONFIG_HOME")
+                .map(|at| at.join("containers/auth.json"))
+                .or_else(|| below_home(".config/containers/auth.json")),
+            variable("DOCKER_CONFIG")
+                .map(|at| at.join("config.json"))
+                .or_else(|| below_home(".docker/config.json")),
+        ];
+        Self::from_files(files.into_iter().flatten().collect())
+    }
+
+    /// With a proof for a registry that goes before all files.
+    #[must_use]
+    pub fn with(mut self, registry: &str, login: Login) -> Self {
+        self.given.insert(registry.to_owned(), login);
+        self
+    }
+
+    /// The proof for a repository; podman's files may hold one for a part of a registry.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Credentials`], [`Error::Json`] and [`Error::Helper`]: a proof that cannot be had is no
+    /// reason to ask as a stranger.
+    pub fn login(&self, registry: &str, repository: &str) -> Result<Option<Login>, Error> {
+        if let Some(login) = self.given.get(registry) {
+            return Ok(Some(login.clone()));
+        }
+        for path in &self.files {
+            let Some(bytes) = read(path)? else { continue };
+            let config: Config = json::parse(&path.display().to_string(), &bytes)?;
+            if let Some(login) = config.login(path, registry, repository)? {
+                return Ok(Some(login));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Config {
+    fn login(&self, path: &Path, registry: &str, repository: &str) -> Result<Option<Login>, Error> {
+        let server = if registry == HUB { HUB_KEY } else { registry };
+        let helper = self
+            .cred_helpers
+            .iter()
+            .find(|(key, _)| plain(key) == registry);
+        if let Some((_, helper)) = helper {
+            return helper::get(helper, server);
+        }
+        // From `registry/a/b` up to `registry`.
+        let full = format!("{registry}/{repository}");
+        let mut wanted = full.trim_end_matches('/');
+        loop {
+            let found = self.auths.iter().find(|(key, _)| plain(key) == wanted);
+            if let Some(login) = found
+                .map(|(_, auth)| auth.login(path))
+                .transpose()?
+                .flatten()
+            {
+                return Ok(Some(login));
+            }
+            match wanted.rsplit_once('/') {
+                Some((shorter, _)) => wanted = shorter,
+                None => break,
+            }
+        }
+        match &self.creds_store {
+            Some(helper) if !helper.is_empty() => helper::get(helper, server),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Auth {
+    fn login(&self, path: &Path) -> Result<Option<Login>, Error> {
+        let refuse = |why| Error::Credentials {
+            path: path.to_owned(),
+            why,
+        };
+        if let Some(token) = self
+            .identitytoken
+            .as_ref()
+            .filter(|token| !token.is_empty())
+        {
+            return Ok(Some(Login::Identity(token.clone())));
+        }
+        let Some(auth) = self.auth.as_ref().filter(|auth| !auth.is_empty()) else {
+            let both = self.username.clone().zip(self.password.clone());
+            return Ok(both.map(|(user, password)| Login::Password { user, password }));
+        };
+        // Not the decoder's words: they would quote a part of the secret.
+        let bytes = STANDARD
+            .decode(auth)
+            .ok()
+            .ok_or_else(|| refuse("an auth is not base64"))?;
+        let text = String::from_utf8(bytes)
+            .ok()
+            .ok_or_else(|| refuse("an auth is not UTF-8"))?;
+        let (user, password) = text
+            .split_once(':')
+            .ok_or_else(|| refuse("an auth has no colon between user and password"))?;
+        // Docker pads with NUL bytes.
+        let password = password.trim_matches('\0').to_owned();
+        Ok(Some(Login::Password {
+            user: user.to_owned(),
+            password,
+        }))
+    }
+}
+
+/// A key of a file as we call the registry.
+fn plain(key: &str) -> &str {
+    let key = key
+        .strip_prefix("https://")
+        .or_else(|| key.strip_prefix("http://"))
+        .unwrap_or(key);
+    let key = key.trim_end_matches('/');
+    let key = key
+        .strip_suffix("/v1")
+        .or_else(|| key.strip_suffix("/v2"))
+        .unwrap_or(key);
+    match key {
+        "index.docker.io" | "registry-1.docker.io" => HUB,
+        _ => key,
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let failed = |error: std::io::Error| call(errno(&error), || format!("read({path:?})"));
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_DOCUMENT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    Ok((!bytes.trim_ascii().is_empty()).then_some(bytes))
+}
+
+/// Remembers a proof in a file, or with the helper that the file names. Everything else in the file stays.
+///
+/// # Errors
+///
+/// [`Error::Json`], [`Error::Credentials`], [`Error::Helper`], [`Error::Call`].
+pub fn remember(path: &Path, registry: &str, login: &Login) -> Result<(), Error> {
+    if let Login::Password { user, .. } = login
+        && user.contains(':')
+    {
+        return Err(Error::Credentials {
+            path: path.to_owned(),
+            why: "a user's name has no colon",
+        });
+    }
+    let key = if registry == HUB { HUB_KEY } else { registry };
+    change(
+        path,
+        |config, helper| {
+            let entry = match (helper, login) {
+                (Some(helper), _) => {
+                    helper::store(helper, key, login)?;
+                    json!({})
+                }
+                (None, Login::Password { user, password }) => {
+                    json!({ "auth": STANDARD.encode(format!("{user}:{password}")) })
+                }
+                (None, Login::Identity(token)) => json!({ "identitytoken": token }),
+            };
+            config.insert(key.to_owned(), entry);
+            Ok(true)
+        },
+        registry,
+    )
+    .map(drop)
+}
+
+/// Forgets the proofs for a registry; `false` if there were none.
+///
+/// # Errors
+///
+/// As [`remember`].
+pub fn forget(path: &Path, registry: &str) -> Result<bool, Error> {
+    if read(path)?.is_none() {
+        return Ok(false);
+    }
+    let key = if registry == HUB { HUB_KEY } else { registry };
+    change(
+        path,
+        |config, helper| {
+            let before = config.len();
+            config.retain(|key, _| plain(key) != registry);
+            let erased = match helper {
+                Some(helper) => helper::erase(helper, key)?,
+                None => false,
+            };
+            Ok(config.len() != before || erased)
+        },
+        registry,
+    )
+}
+
+/// Edits the `auths` of a file, and replaces it by rename if that was a change.
+fn change(
+    path: &Path,
+    edit: impl FnOnce(&mut serde_json::Map<String, Value>, Option<&str>) -> Result<bool, Error>,
+    registry: &str,
+) -> Result<bool, Error> {
+    let what = path.display().to_string();
+    let refuse = |why| Error::Credentials {
+        path: path.to_owned(),
+        why,
+    };
+    let mut config: Value = match read(path)? {
+        Some(bytes) => json::parse(&what, &bytes)?,
+        None => json!({}),
+    };
+    let object = config
+        .as_object_mut()
+        .ok_or_else(|| refuse("is not a JSON object"))?;
+    let of = |value: Option<&Value>| {
+        value
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    let helpers = object.get("credHelpers").and_then(Value::as_object);
+    let own = helpers.and_then(|all| all.iter().find(|(key, _)| plain(key) == registry));
+    let helper = of(own.map(|(_, value)| value)).or_else(|| of(object.get("credsStore")));
+    let auths = object
+        .entry("auths")
+        .or_insert_with(|| json!({}))
+        .as_object_mut()
+        .ok_or_else(|| refuse("its auths are not a JSON object"))?;
+    if !edit(auths, helper.as_deref())? {
+        return Ok(false);
+    }
+    let mut text =
+        serde_json::to_vec_pretty(&config).map_err(|source| Error::Json { what, source })?;
+    text.push(b'\n');
+    replace(path, &text)?;
+    Ok(true)
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    // A link into somebody's collection of settings stays a link.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let failed = |what: &'static str| {
+        let target = target.clone();
+        move |error: std::io::Error| call(errno(&error), || format!("{what}({target:?})"))
+    };
+    if let Some(directory) = target
+        .parent()
+        .filter(|directory| !directory.as_os_str().is_empty())
+    {
+        let mut builder = fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder
+            .recursive(true)
+            .create(directory)
+            .map_err(failed("mkdir"))?;
+    }
+    let mut name = target.clone().into_os_string();
+    name.push(format!(".new-{}", std::process::id()));
+    let new = PathBuf::from(name);
+    let _ = fs::remove_file(&new);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .map_err(failed("openat"))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let renamed = written.and_then(|()| fs::rename(&new, &target));
+    renamed.map_err(|error| {
+        let _ = fs::remove_file(&new);
+        failed("rename")(error)
+    })
+}
+
+#[cfg(test)]
+#[path = "credentials_tests.rs"]
+mod tests;

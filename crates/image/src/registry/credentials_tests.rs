@@ -1,0 +1,124 @@
+//! Files of credentials, as Docker and podman write them.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("config.json");
+    fs::write(&path, text).expect("a file");
+    (directory, path)
+}
+
+fn password(user: &str, password: &str) -> Login {
+    Login::Password {
+        user: user.to_owned(),
+        password: password.to_owned(),
+    }
+}
+
+#[test]
+fn the_most_specific_entry_is_taken() {
+    let auth = |user: &str| STANDARD.encode(format!("{user}:p:w"));
+    let (_directory, path) = file(
+        &json!({ "auths": {
+            "https://index.docker.io/v1/": { "auth": auth("hub") },
+            "a.example": { "auth": auth("host") },
+            "a.example/team": { "auth": auth("team") },
+            "https://b.example/v2/": { "identitytoken": "secret" },
+            "empty.example": {},
+        }})
+        .to_string(),
+    );
+    let credentials = Credentials::from_files(vec!["/nonexistent".into(), path]);
+    for (registry, repository, login) in [
+        ("docker.io", "library/nginx", Some(password("hub", "p:w"))),
+        ("a.example", "team/x", Some(password("team", "p:w"))),
+        ("a.example", "teams/x", Some(password("host", "p:w"))),
+        ("b.example", "x", Some(Login::Identity("secret".to_owned()))),
+        ("empty.example", "x", None),
+        ("c.example", "x", None),
+    ] {
+        let found = credentials.login(registry, repository).expect("a look");
+        assert_eq!(found, login, "{registry}/{repository}");
+    }
+    let given = credentials.with("a.example", password("given", "x"));
+    let found = given.login("a.example", "team/x").expect("a look");
+    assert_eq!(found, Some(password("given", "x")));
+}
+
+#[test]
+fn damaged_files_are_errors_that_tell_no_secret() {
+    for (text, why) in [
+        ("{", "is not the JSON document"),
+        (
+            "{\"auths\":{\"a.example\":{\"auth\":\"c2VjcmV0!\"}}}",
+            "is not base64",
+        ),
+        (
+            "{\"auths\":{\"a.example\":{\"auth\":\"c2VjcmV0\"}}}",
+            "no colon",
+        ),
+        (
+            "{\"credsStore\":\"../../bin/sh\"}",
+            "is no name of a helper",
+        ),
+        (
+            "{\"credHelpers\":{\"a.example\":\"nobody-has-this\"}}",
+            "No such file",
+        ),
+    ] {
+        let (_directory, path) = file(text);
+        let error = Credentials::from_files(vec![path])
+            .login("a.example", "x")
+            .expect_err(text);
+        let error = error.to_string();
+        assert!(error.contains(why), "{error}");
+        assert!(
+            !error.contains("secret") && !error.contains("c2Vj"),
+            "{error}"
+        );
+    }
+    assert!(!format!("{:?}", password("me", "secret")).contains("secret"));
+}
+
+#[test]
+fn a_login_is_remembered_for_its_owner_alone_and_forgotten_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("new/config.json");
+    remember(&path, "a.example", &password("me", "secret")).expect("remembered");
+    remember(&path, "docker.io", &Login::Identity("token".to_owned())).expect("remembered");
+    let mode = fs::metadata(&path).expect("there").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+    let credentials = Credentials::from_files(vec![path.clone()]);
+    let login = |registry: &str| credentials.login(registry, "x").expect("a look");
+    assert_eq!(login("a.example"), Some(password("me", "secret")));
+    assert_eq!(
+        login("docker.io"),
+        Some(Login::Identity("token".to_owned()))
+    );
+    assert!(forget(&path, "docker.io").expect("forgotten"));
+    assert!(!forget(&path, "docker.io").expect("forgotten"));
+    assert_eq!(
+        (login("docker.io"), login("a.example").is_some()),
+        (None, true)
+    );
+    let error = remember(&path, "a.example", &password("a:b", "c")).expect_err("a colon");
+    assert!(error.to_string().ends_with("has no colon"), "{error}");
+    assert_eq!(
+        fs::read_dir(path.parent().expect("a directory"))
+            .expect("names")
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn what_else_is_in_the_file_stays() {
+    let (_directory, path) = file("{\"HttpHeaders\":{\"a\":\"b\"},\"auths\":{}}");
+    remember(&path, "a.example", &password("me", "x")).expect("remembered");
+    let value: Value = serde_json::from_slice(&fs::read(&path).expect("a file")).expect("JSON");
+    assert_eq!(value["HttpHeaders"]["a"], "b");
+    assert_eq!(value["auths"]["a.example"]["auth"], STANDARD.encode("me:x"));
+}

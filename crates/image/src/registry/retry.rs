@@ -1,0 +1,109 @@
+//! Asking again: what is worth it, how often, and after how long.
+
+use std::error::Error as _;
+use std::thread;
+use std::time::Duration;
+
+use super::Settings;
+use crate::error::Error;
+
+/// The longest wait that is not the registry's own wish.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Attempts at one thing.
+pub(super) struct Attempts {
+    left: u32,
+    wait: Duration,
+    patience: Duration,
+}
+
+impl Attempts {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            left: settings.attempts.saturating_sub(1),
+            wait: settings.backoff,
+            patience: settings.patience,
+        }
+    }
+
+    /// A single attempt, where something else can be tried.
+    pub(super) fn one() -> Self {
+        Self {
+            left: 0,
+            wait: Duration::ZERO,
+            patience: Duration::ZERO,
+        }
+    }
+
+    /// Waits before the next attempt, or says that there is none.
+    pub(super) fn again(&mut self, error: Error) -> Result<(), Error> {
+        if self.left == 0 || !is_transient(&error) {
+            return Err(error);
+        }
+        let asked = match &error {
+            Error::Status {
+                retry_after: Some(asked),
+                ..
+            } if *asked > self.patience => return Err(error),
+            Error::Status {
+                retry_after: Some(asked),
+                ..
+            } => *asked,
+            _ => Duration::ZERO,
+        };
+        self.left -= 1;
+        thread::sleep(asked.max(self.wait));
+        self.wait = (self.wait * 2).min(LONGEST);
+        Ok(())
+    }
+
+    /// Runs something until it works or is not worth trying.
+    pub(super) fn run<T>(mut self, mut what: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        loop {
+            match what() {
+                Ok(value) => return Ok(value),
+                Err(error) => self.again(error)?,
+            }
+        }
+    }
+}
+
+fn is_transient(error: &Error) -> bool {
+    match error {
+        Error::Transport { .. } => !is_untrusted(error),
+        Error::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
+        _ => false,
+    }
+}
+
+fn below(error: &Error) -> Option<&ureq::Error> {
+    error.source()?.downcast_ref::<ureq::Error>()
+}
+
+/// The other side's certificate is not one that we trust.
+pub(super) fn is_untrusted(error: &Error) -> bool {
+    let certificate = |error: &rustls::Error| matches!(error, rustls::Error::InvalidCertificate(_));
+    match below(error) {
+        Some(ureq::Error::Rustls(error)) => certificate(error),
+        Some(ureq::Error::Io(error)) => error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref())
+            .is_some_and(certificate),
+        _ => false,
+    }
+}
+
+/// Nobody is there at all.
+pub(super) fn is_refused(error: &Error) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+    match below(error) {
+        Some(ureq::Error::Io(error)) => {
+            matches!(
+                error.kind(),
+                ConnectionRefused | HostUnreachable | NetworkUnreachable | TimedOut
+            )
+        }
+        Some(ureq::Error::HostNotFound) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,337 @@
+//! Blobs that are being written.
+//!
+//! A blob whose digest is known is written to `ingest/DIGEST` under an exclusive flock(2): whoever wants
+//! the same meanwhile waits for the lock, and then finds the blob, or goes on where the other one was
+//! stopped. What a partial file holds is hashed again before anything is added to it.
+
+use std::fs::File;
+use std::io::{self, Read, Seek as _, Write};
+use std::time::Duration;
+
+use rustix::fs::{OFlags, ftruncate};
+
+use super::{Blob, Store, file_name, files, is_still};
+use crate::descriptor::Descriptor;
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::error::{Error, call, errno};
+
+/// Between two looks at another's download.
+const LOOK: Duration = Duration::from_millis(20);
+const CHUNK: usize = 256 * 1024;
+
+/// Who is to bring a blob.
+#[derive(Debug)]
+pub enum Claim<'a> {
+    /// Nobody: it is there.
+    Present(Blob),
+    /// The caller.
+    Mine(Box<Ingest<'a>>),
+    /// Somebody else, and the caller did not want to wait any longer.
+    Given,
+}
+
+/// A blob that this process brings. Dropped before [`commit`](Self::commit), what came so far is kept for
+/// the next attempt.
+#[derive(Debug)]
+pub struct Ingest<'a> {
+    store: &'a Store,
+    file: File,
+    name: String,
+    digest: Digest,
+    size: u64,
+    hasher: Hasher,
+    written: u64,
+}
+
+impl Store {
+    /// Claims a blob. While another process or thread brings it, `waiting` is called every 20 ms with the
+    /// bytes that it has so far, and answers whether to go on waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Size`] if the blob is there and of another size; [`Error::Call`], [`Error::Store`].
+    pub fn claim(
+        &self,
+        wanted: &Descriptor,
+        waiting: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Claim<'_>, Error> {
+        let name = file_name(&wanted.digest);
+        let shown = self.shown("ingest", &name);
+        loop {
+            if let Some(blob) = self.blob(&wanted.digest)? {
+                return match blob.size() == wanted.size {
+                    true => Ok(Claim::Present(blob)),
+                    false => Err(size(wanted, blob.size())),
+                };
+            }
+            let flags = OFlags::RDWR | OFlags::CREATE;
+            let Some(file) = files::open(&self.ingest, &name, flags, &shown)? else {
+                continue;
+            };
+            if !files::try_lock(&file, &shown)? {
+                let so_far = file.metadata().map_or(0, |metadata| metadata.len());
+                if !waiting(so_far) {
+                    return Ok(Claim::Given);
+                }
+                std::thread::sleep(LOOK);
+                continue;
+            }
+            // The one before may have published it, or thrown it away, before we had the lock.
+            if !is_still(&self.ingest, &name, &file)? {
+                continue;
+            }
+            let (digest, size) = (wanted.digest.clone(), wanted.size);
+            let hasher = Hasher::new(digest.algorithm());
+            let mut ingest = Ingest {
+                store: self,
+                file,
+                name,
+                digest,
+                size,
+                hasher,
+                written: 0,
+            };
+            ingest.resume()?;
+            return Ok(Claim::Mine(Box::new(ingest)));
+        }
+    }
+
+    /// Puts a small blob that is at hand.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`], [`Error::Size`], [`Error::Call`].
+    pub fn put(&self, wanted: &Descriptor, bytes: &[u8]) -> Result<Blob, Error> {
+        match self.claim(wanted, &mut |_| true)? {
+            Claim::Present(blob) => Ok(blob),
+            Claim::Mine(mut ingest) => {
+                ingest.restart()?;
+                ingest.append(bytes)?;
+                ingest.commit()
+            }
+            Claim::Given => Err(Error::Absent {
+                digest: wanted.digest.clone(),
+            }),
+        }
+    }
+
+    /// Begins a blob whose digest is known only when it is whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`].
+    pub fn writer(&self) -> Result<Writer<'_>, Error> {
+        let name = files::fresh("new");
+        let file = self.fresh_file(&name)?;
+        Ok(Writer {
+            store: self,
+            file,
+            name,
+            hasher: Hasher::new(Algorithm::Sha256),
+        })
+    }
+
+    /// A new file below `ingest/`, locked.
+    pub(super) fn fresh_file(&self, name: &str) -> Result<File, Error> {
+        let shown = self.shown("ingest", name);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let gone = || Error::Store {
+            path: shown.clone(),
+            why: "vanished while it was made",
+        };
+        let file = files::open(&self.ingest, name, flags, &shown)?.ok_or_else(gone)?;
+        match files::try_lock(&file, &shown)? {
+            true => Ok(file),
+            false => Err(Error::Store {
+                path: shown,
+                why: "is locked by another",
+            }),
+        }
+    }
+
+    /// Gives a file that is whole its name, and keeps it in use.
+    ///
+    /// The lock is made a shared one before that: flock(2) gives the old one up first, and in between a
+    /// prune would find the blob unused. Below `ingest/` only somebody who wants the same blob can step in,
+    /// who then publishes this very file.
+    fn publish(&self, file: &File, name: &str, digest: &Digest) -> Result<Blob, Error> {
+        let (directory, hex) = (self.blobs(digest.algorithm()), digest.hex());
+        let shown = self.shown("ingest", name);
+        files::sync(file, &shown)?;
+        files::lock_shared(file, &shown)?;
+        if is_still(&self.ingest, name, file)? {
+            if files::rename_new((&self.ingest, name), (directory, hex))? {
+                files::sync(directory, &self.shown("blobs", digest.algorithm().name()))?;
+            } else {
+                files::unlink(&self.ingest, name, &shown)?;
+            }
+        }
+        self.blob(digest)?.ok_or_else(|| Error::Absent {
+            digest: digest.clone(),
+        })
+    }
+}
+
+fn size(wanted: &Descriptor, got: u64) -> Error {
+    Error::Size {
+        digest: wanted.digest.clone(),
+        wanted: wanted.size,
+        got,
+    }
+}
+
+impl Ingest<'_> {
+    /// Hashes what is there already.
+    fn resume(&mut self) -> Result<(), Error> {
+        let shown = self.store.shown("ingest", &self.name);
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let count = self
+                .file
+                .read(&mut buffer)
+                .map_err(|error| call(errno(&error), || format!("read({shown:?})")))?;
+            if count == 0 {
+                break;
+            }
+            self.written += count as u64;
+            self.hasher.update(&buffer[..count]);
+            if self.written > self.size {
+                break;
+            }
+        }
+        let whole_and_wrong =
+            self.written == self.size && self.hasher.clone().finish() != self.digest;
+        if self.written > self.size || whole_and_wrong {
+            self.restart()?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that are there; a registry is asked for those after them.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The bytes that are to come in all.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Throws away what is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`].
+    pub fn restart(&mut self) -> Result<(), Error> {
+        let shown = self.store.shown("ingest", &self.name);
+        ftruncate(&self.file, 0)
+            .map_err(|errno| call(errno, || format!("ftruncate({shown:?}, 0)")))?;
+        self.file
+            .rewind()
+            .map_err(|error| call(errno(&error), || format!("lseek({shown:?})")))?;
+        self.hasher = Hasher::new(self.digest.algorithm());
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Adds the next bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Size`] if they are more than the descriptor says; [`Error::Call`].
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let after = self.written.saturating_add(bytes.len() as u64);
+        if after > self.size {
+            let got = self.size.saturating_add(1);
+            return Err(Error::Size {
+                digest: self.digest.clone(),
+                wanted: self.size,
+                got,
+            });
+        }
+        files::write(&self.file, bytes, &self.store.shown("ingest", &self.name))?;
+        self.hasher.update(bytes);
+        self.written = after;
+        Ok(())
+    }
+
+    /// Publishes the blob, if it is the one that was promised; else nothing of it is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Size`], [`Error::Mismatch`], [`Error::Call`].
+    pub fn commit(mut self) -> Result<Blob, Error> {
+        let got =
+            std::mem::replace(&mut self.hasher, Hasher::new(self.digest.algorithm())).finish();
+        let (written, wanted) = (self.written, self.size);
+        if written == wanted && got == self.digest {
+            return self.store.publish(&self.file, &self.name, &self.digest);
+        }
+        let digest = self.digest.clone();
+        self.discard()?;
+        Err(match written == wanted {
+            false => Error::Size {
+                digest,
+                wanted,
+                got: written,
+            },
+            true => Error::Mismatch {
+                wanted: digest,
+                got,
+            },
+        })
+    }
+
+    /// Gives the blob up, with all that came of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`].
+    pub fn discard(self) -> Result<(), Error> {
+        files::unlink(
+            &self.store.ingest,
+            &self.name,
+            &self.store.shown("ingest", &self.name),
+        )
+    }
+}
+
+/// A blob of our own making.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    store: &'a Store,
+    file: File,
+    name: String,
+    hasher: Hasher,
+}
+
+impl Writer<'_> {
+    /// Publishes what was written under its SHA-256 digest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`].
+    pub fn finish(mut self) -> Result<Blob, Error> {
+        let hasher = std::mem::replace(&mut self.hasher, Hasher::new(Algorithm::Sha256));
+        self.store.publish(&self.file, &self.name, &hasher.finish())
+    }
+}
+
+impl Write for Writer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Writer<'_> {
+    /// Best effort: after `finish` there is nothing of this name any more.
+    fn drop(&mut self) {
+        let _ = rustix::fs::unlinkat(&self.store.ingest, &self.name, rustix::fs::AtFlags::empty());
+    }
+}

@@ -1,0 +1,150 @@
+//! Removing what no name leads to.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
+use rustix::io::Errno;
+
+use super::{Store, file_name, files, is_still, layers};
+use crate::digest::Digest;
+use crate::error::{Error, call};
+
+/// Objects that are locked at once, each with a descriptor.
+const BATCH: usize = 128;
+
+/// What a prune did.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// Blobs that are gone.
+    pub blobs: Vec<Digest>,
+    /// Unpacked layers that are gone, by diffID.
+    pub layers: Vec<Digest>,
+    /// What was never finished.
+    pub partial: usize,
+    /// Bytes of the blobs and of what was never finished.
+    pub bytes: u64,
+    /// Objects without a name that somebody uses at this moment.
+    pub busy: usize,
+}
+
+impl Store {
+    /// Removes what no name leads to and nobody uses, and what was left unfinished for longer than
+    /// `abandoned`.
+    ///
+    /// # Errors
+    ///
+    /// As [`usage`](Self::usage). What was removed before the error stays removed.
+    pub fn prune(&self, abandoned: Duration) -> Result<Pruned, Error> {
+        let mut pruned = Pruned::default();
+        self.prune_blobs(&mut pruned)?;
+        self.prune_layers(&mut pruned)?;
+        self.prune_partial(abandoned, &mut pruned)?;
+        Ok(pruned)
+    }
+
+    fn prune_blobs(&self, pruned: &mut Pruned) -> Result<(), Error> {
+        let held = self.held()?;
+        let mut candidates = self.all_blobs()?;
+        candidates.retain(|digest| !held.blobs.contains_key(digest));
+        for batch in candidates.chunks(BATCH) {
+            let mut locked: Vec<(&Digest, File)> = Vec::new();
+            for digest in batch {
+                let (directory, name) = (self.blobs(digest.algorithm()), digest.hex());
+                let shown = self.shown("blobs", digest.algorithm().name()).join(name);
+                let Some(file) = files::open(directory, name, OFlags::RDONLY, &shown)? else {
+                    continue;
+                };
+                match files::try_lock(&file, &shown)? && is_still(directory, name, &file)? {
+                    true => locked.push((digest, file)),
+                    false => pruned.busy += 1,
+                }
+            }
+            // After the locks, because until then a pull may have written a name for any of these; now
+            // whoever wants one waits.
+            let held = self.held()?;
+            locked.retain(|(digest, _)| !held.blobs.contains_key(*digest));
+            for (digest, file) in locked {
+                let shown = self
+                    .shown("blobs", digest.algorithm().name())
+                    .join(digest.hex());
+                pruned.bytes += file.metadata().map_or(0, |metadata| metadata.len());
+                files::unlink(self.blobs(digest.algorithm()), digest.hex(), &shown)?;
+                pruned.blobs.push(digest.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn prune_layers(&self, pruned: &mut Pruned) -> Result<(), Error> {
+        let held = self.held()?;
+        let mut candidates = self.all_layers()?;
+        candidates.retain(|digest| !held.layers.contains_key(digest));
+        for digest in candidates {
+            let name = file_name(&digest);
+            let Some(directory) = self.lock_directory(&self.layers, &name)? else {
+                pruned.busy += 1;
+                continue;
+            };
+            if self.held()?.layers.contains_key(&digest) {
+                continue;
+            }
+            // Out of sight first: a tree takes time to remove, and half a layer is none.
+            let dead = files::fresh("dead");
+            if files::rename_new((&self.layers, &name), (&self.ingest, &dead))? {
+                layers::remove_tree(&self.ingest, &dead)?;
+                pruned.layers.push(digest);
+            }
+            drop(directory);
+        }
+        Ok(())
+    }
+
+    fn prune_partial(&self, abandoned: Duration, pruned: &mut Pruned) -> Result<(), Error> {
+        let now = SystemTime::now();
+        for name in files::names(&self.ingest, &self.path.join("ingest"))? {
+            let shown = self.shown("ingest", &name);
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file = match openat(&self.ingest, name.as_str(), flags, Mode::empty()) {
+                Ok(fd) => File::from(fd),
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(call(errno, || format!("openat({shown:?})"))),
+            };
+            // Whoever writes it holds its lock.
+            if !files::try_lock(&file, &shown)? {
+                continue;
+            }
+            let stat = fstat(&file).map_err(|errno| call(errno, || format!("fstat({shown:?})")))?;
+            let modified = file
+                .metadata()
+                .and_then(|metadata| metadata.modified())
+                .unwrap_or(now);
+            let age = now.duration_since(modified).unwrap_or_default();
+            if age < abandoned || !is_still(&self.ingest, &name, &file)? {
+                continue;
+            }
+            if FileType::from_raw_mode(stat.st_mode).is_dir() {
+                layers::remove_tree(&self.ingest, &name)?;
+            } else {
+                files::unlink(&self.ingest, &name, &shown)?;
+                pruned.bytes += u64::try_from(stat.st_size).unwrap_or_default();
+            }
+            pruned.partial += 1;
+        }
+        Ok(())
+    }
+
+    /// A directory that nobody uses; `None` if somebody does, or if it is gone.
+    fn lock_directory(&self, at: &OwnedFd, name: &str) -> Result<Option<OwnedFd>, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = match openat(at, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(call(errno, || format!("openat({name:?}, O_DIRECTORY)"))),
+        };
+        let free = files::try_lock(&fd, name.as_ref())? && is_still(at, name, &fd)?;
+        Ok(free.then_some(fd))
+    }
+}
