@@ -1,0 +1,32 @@
+//! A layer: a tar archive, mostly compressed, that says how one directory tree differs from the one below.
+//!
+//! - [`Unpack`] takes the compressed stream and makes a directory that [overlayfs] can stack, checking the
+//!   archive strictly and hashing both sides on the way.
+//! - [`apply`] does the same for an archive that is not compressed, [`Archive`] only reads it.
+//! - [`child`] is [`Unpack`] for a process that can do nothing else, [`Verdict`] what that process says.
+//!
+//! Nothing outside the directory can be reached by what a layer holds: it is worked on by descriptor, and
+//! the only paths that are looked up are resolved with that directory as their root.
+//!
+//! Needs Linux 5.8.
+//!
+//! [overlayfs]: https://docs.kernel.org/filesystems/overlayfs.html
+
+mod apply;
+mod child;
+mod error;
+mod inflate;
+mod name;
+mod options;
+mod tar;
+mod unpack;
+mod verdict;
+
+pub use apply::apply;
+pub use child::{SYSCALLS, child};
+pub use error::{Bound, Call, Error, Rule, Shown};
+pub use inflate::{Compression, Found};
+pub use options::{Applied, IdRange, Limits, Options, OverlayAttrs, Owners};
+pub use tar::{Archive, Entry, Kind, Region};
+pub use unpack::{Unpack, Unpacked};
+pub use verdict::{VERDICT, Verdict};
