@@ -20,10 +20,11 @@ use sha2::{Digest as _, Sha256};
 use tarball::{Head, dir, file, hard, long, pax, symlink, tar};
 
 fn options() -> Options<'static> {
-    let mut options = Options::default();
-    options.owners = Owners::Caller;
-    options.overlay = OverlayAttrs::User;
-    options
+    Options {
+        owners: Owners::Caller,
+        overlay: OverlayAttrs::User,
+        ..Options::default()
+    }
 }
 
 fn unpack(

@@ -4,6 +4,8 @@
 
 #[path = "common/differential.rs"]
 mod differential;
+#[path = "common/diffs.rs"]
+mod diffs;
 #[path = "common/rows.rs"]
 mod rows;
 #[path = "common/scene.rs"]
@@ -95,4 +97,28 @@ fn root_directories_keep_their_times() {
 #[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
 fn root_what_gnu_tar_writes_becomes_what_gnu_tar_makes_of_it() {
     differential::all_formats(Who::Root);
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn root_a_layer_written_from_a_layer_makes_the_same_layer() {
+    diffs::round_trip(Who::Root);
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn root_a_difference_over_what_was_is_what_is() {
+    diffs::two_trees(Who::Root);
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn root_what_a_layer_cannot_say_is_refused() {
+    diffs::refused(Who::Root);
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn root_overlayfs_shows_what_the_layers_say() {
+    diffs::stacked(Who::Root);
 }

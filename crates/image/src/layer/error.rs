@@ -55,6 +55,12 @@ worded! {
         Negative = "a number in its header is negative",
         /// A uid or gid from 2³²−1 on.
         Id = "its owner is not an id that Linux has",
+        /// A name that would be read as a whiteout.
+        WhiteoutName = "its name is that of a whiteout",
+        /// `overlay.redirect`, `overlay.metacopy`.
+        OverlayReference = "an attribute of overlayfs says that a part of it lies in another layer",
+        /// Read while it was written.
+        Changed = "it changed while it was read",
         /// Owner outside of the mapping asked for.
         IdUnmapped = "its owner is outside the ids that are mapped",
         /// Mode.

@@ -3,6 +3,7 @@
 //! - [`Unpack`] takes the compressed stream and makes a directory that [overlayfs] can stack, checking the
 //!   archive strictly and hashing both sides on the way.
 //! - [`apply`] does the same for an archive that is not compressed, [`Archive`] only reads it.
+//! - [`diff`] writes such an archive, from an upper directory of overlayfs or from two trees.
 //! - [`child`] is [`Unpack`] for a process that can do nothing else, [`Verdict`] what that process says.
 //!
 //! Nothing outside the directory can be reached by what a layer holds: it is worked on by descriptor, and
@@ -14,6 +15,7 @@
 
 mod apply;
 mod child;
+mod diff;
 mod error;
 mod inflate;
 mod name;
@@ -24,6 +26,7 @@ mod verdict;
 
 pub use apply::apply;
 pub use child::{SYSCALLS, child};
+pub use diff::{Changes, Written, diff};
 pub use error::{Bound, Call, Error, Rule, Shown};
 pub use inflate::{Compression, Found};
 pub use options::{Applied, IdRange, Limits, Options, OverlayAttrs, Owners};

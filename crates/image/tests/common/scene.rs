@@ -156,9 +156,10 @@ impl Scene {
     }
 
     pub(crate) fn options(&self) -> Options<'static> {
-        let mut options = Options::default();
-        options.overlay = self.overlay();
-        options
+        Options {
+            overlay: self.overlay(),
+            ..Options::default()
+        }
     }
 
     pub(crate) fn new_layer(&self) -> PathBuf {
@@ -212,6 +213,38 @@ impl Scene {
         let after: Vec<_> = lowers.iter().map(|lower| facts(lower)).collect();
         assert_eq!(before, after, "the layers below");
         layer
+    }
+
+    /// What overlayfs makes of layers, the nearest first.
+    pub(crate) fn merged(&self, layers: &[&Path]) -> BTreeMap<PathBuf, Fact> {
+        let at = self.new_layer();
+        let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+        let lowers: Vec<_> = layers
+            .iter()
+            .map(|layer| layer.to_str().expect("text"))
+            .collect();
+        let mut data = format!("lowerdir={}", lowers.join(":"));
+        if self.who == Who::User {
+            data += ",userxattr";
+        }
+        let (name, target) = (c"overlay", text(&at));
+        let data = CString::new(data).expect("no NUL");
+        // SAFETY: NUL-terminated strings that the kernel reads during the call.
+        let mounted = unsafe {
+            let data = data.as_ptr().cast();
+            libc::mount(
+                name.as_ptr(),
+                target.as_ptr(),
+                name.as_ptr(),
+                libc::MS_RDONLY,
+                data,
+            )
+        };
+        assert_eq!(mounted, 0, "overlay: {}", std::io::Error::last_os_error());
+        let found = facts(&at);
+        // SAFETY: a NUL-terminated string.
+        assert_eq!(unsafe { libc::umount2(target.as_ptr(), 0) }, 0);
+        found
     }
 
     #[track_caller]

@@ -102,7 +102,7 @@ impl<'a> Header<'a> {
     }
 
     /// The four regions of an old GNU sparse header, whether more follow, and the real size.
-    pub(super) fn sparse(&self) -> Result<(Vec<(u64, u64)>, bool, u64), Rule> {
+    pub(super) fn sparse(&self) -> Result<(Regions, bool, u64), Rule> {
         let regions = regions(&self.0[386..482])?;
         Ok((
             regions,
@@ -112,9 +112,12 @@ impl<'a> Header<'a> {
     }
 }
 
+/// Offsets and lengths, not yet checked.
+pub(super) type Regions = Vec<(u64, u64)>;
+
 /// The regions in an old GNU sparse header or in one of the blocks after it. The first empty slot is
 /// the end.
-pub(super) fn regions(slots: &[u8]) -> Result<Vec<(u64, u64)>, Rule> {
+pub(super) fn regions(slots: &[u8]) -> Result<Regions, Rule> {
     let mut regions = Vec::new();
     for slot in slots.chunks_exact(24) {
         if slot[0] == 0 {

@@ -39,8 +39,10 @@ impl Pax {
     pub(super) fn parse(mut data: &[u8], max_regions: usize) -> Result<Self, Rule> {
         let mut pax = Self::default();
         while !data.is_empty() {
-            let (key, value, rest) = record(data)?;
-            pax.set(key, value, max_regions)?;
+            let (body, rest) = record(data)?;
+            let equals = body.iter().position(|byte| *byte == b'=');
+            let equals = equals.filter(|at| *at > 0).ok_or(Rule::PaxRecord)?;
+            pax.set(&body[..equals], &body[equals + 1..], max_regions)?;
             data = rest;
         }
         Ok(pax)
@@ -129,8 +131,8 @@ impl PaxSparse {
     }
 }
 
-/// Key and value of the first record, and what follows it.
-fn record(data: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Rule> {
+/// The first record without its length and newline, and what follows it.
+fn record(data: &[u8]) -> Result<(&[u8], &[u8]), Rule> {
     // A length has at most seven digits: the header is limited to 1 MiB.
     let space = data.iter().take(8).position(|byte| *byte == b' ');
     let space = space.ok_or(Rule::PaxRecord)?;
@@ -138,9 +140,7 @@ fn record(data: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Rule> {
     let length = usize::try_from(length).map_err(|_large| Rule::PaxRecord)?;
     let body = data.get(space + 1..length).ok_or(Rule::PaxRecord)?;
     let body = body.strip_suffix(b"\n").ok_or(Rule::PaxRecord)?;
-    let equals = body.iter().position(|byte| *byte == b'=');
-    let equals = equals.filter(|at| *at > 0).ok_or(Rule::PaxRecord)?;
-    Ok((&body[..equals], &body[equals + 1..], &data[length..]))
+    Ok((body, &data[length..]))
 }
 
 fn name(value: &[u8]) -> Result<Vec<u8>, Rule> {
