@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use image::layer::{Bound, Error, Limits, Rule};
+use image::layer::{Bound, Error, IdRange, Limits, Options, Owners, Rule};
 
 use crate::scene::{Who, facts, is_whiteout, scene, xattrs};
 use crate::tarball::{Head, base256, dir, file, hard, long, octal, pax, record, symlink, tar};
@@ -334,6 +334,26 @@ pub(crate) fn kinds_and_modes(who: Who) {
             let owned = tar(&[Head::new(b"f", b'0').owner(7, 8).mode(0o4755).bytes()]);
             let stat = facts(&scene.good(&owned))[Path::new("f")].clone();
             assert_eq!((stat.owner, stat.mode & 0o7777), ((7, 8), 0o4755));
+            let range = IdRange {
+                inside: 0,
+                outside: 100_000,
+                count: 100,
+            };
+            let (uids, gids) = (vec![range], vec![range]);
+            let options = Options {
+                owners: Owners::Mapped { uids, gids },
+                ..scene.options()
+            };
+            let (layer, result) = scene.apply_with(&owned, &Limits::default(), &options);
+            result.expect("mapped");
+            assert_eq!(facts(&layer)[Path::new("f")].owner, (100_007, 100_008));
+            let far = tar(&[Head::new(b"f", b'0').owner(100, 0).bytes()]);
+            let error = scene.apply_with(&far, &Limits::default(), &options).1;
+            let error = error.expect_err("outside").to_string();
+            assert_eq!(
+                error,
+                "entry \"f\": its owner is outside the ids that are mapped"
+            );
         }
     });
 }
@@ -388,7 +408,7 @@ pub(crate) fn attributes(who: Who) {
         };
         scene.good(&many(64));
         scene.bad(&many(65), Rule::XattrCount);
-        if scene.has_opaque() {
+        if scene.has_xattr("user.probe") {
             let layer = scene.good(&with("user.mine", b"\0value\n"));
             assert_eq!(
                 xattrs(&layer.join("f")),
@@ -763,6 +783,16 @@ pub(crate) fn directory_times(who: Who) {
         assert_eq!(all[Path::new("d")].mtime, (1 << 30, 0));
         assert_eq!(all[Path::new("e3")].mtime, (1 << 30, 0));
         assert_eq!(all[Path::new("e4")].mtime, (0, 0));
+        let wide: Vec<_> = (0..300)
+            .map(|at| file(&format!("w/{at}/deep/er"), ""))
+            .collect();
+        let layer = scene.good(&tar(&[
+            wide.concat(),
+            symlink("w/9/out", "/"),
+            file("w", "a file now"),
+        ]));
+        assert_eq!(text(layer.join("w")), "a file now");
+        assert_eq!(facts(&layer).len(), 2);
         let locked = tar(&[
             Head::new(b"d", b'5').mode(0).bytes(),
             file("d/e/f", "1"),

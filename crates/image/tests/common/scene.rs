@@ -150,9 +150,13 @@ impl Scene {
 
     /// Whether attributes of overlayfs can be set here: tmpfs has no `user.*` before Linux 6.6.
     pub(crate) fn has_opaque(&self) -> bool {
+        self.has_xattr(self.overlay().opaque())
+    }
+
+    pub(crate) fn has_xattr(&self, name: &str) -> bool {
         let probe = self.base.join("probe");
         fs::create_dir_all(&probe).expect("probe");
-        set_xattr(&probe, self.overlay().opaque(), b"y").is_ok()
+        set_xattr(&probe, name, b"y").is_ok()
     }
 
     pub(crate) fn options(&self) -> Options<'static> {
@@ -279,6 +283,28 @@ pub(crate) fn set_xattr(path: &Path, name: &str, value: &[u8]) -> std::io::Resul
         0 => Ok(()),
         _ => Err(std::io::Error::last_os_error()),
     }
+}
+
+/// Sets both times of `path`, which may be a link.
+pub(crate) fn touch(path: &Path, seconds: i64, nanos: i64) {
+    let text = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+    let time = libc::timespec {
+        tv_sec: seconds,
+        tv_nsec: nanos,
+    };
+    let times = [time, time];
+    // SAFETY: a NUL-terminated string and two times that live until after the call.
+    let result = unsafe {
+        let flags = libc::AT_SYMLINK_NOFOLLOW;
+        libc::utimensat(libc::AT_FDCWD, text.as_ptr(), times.as_ptr(), flags)
+    };
+    assert_eq!(result, 0, "{path:?}: {}", std::io::Error::last_os_error());
+}
+
+pub(crate) fn make_fifo(path: &Path, mode: u32) {
+    let text = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+    // SAFETY: a NUL-terminated string.
+    assert_eq!(unsafe { libc::mkfifo(text.as_ptr(), mode) }, 0, "{path:?}");
 }
 
 pub(crate) fn xattrs(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -29,6 +29,8 @@ use super::lowers;
 const KEPT: usize = 16;
 /// Symbolic links followed on the way to a directory, as path_resolution(7) has it.
 const MAX_LINKS: usize = 40;
+/// Lookups of one path that others' renames may spoil.
+const MAX_TRIES: u32 = 1000;
 
 pub(super) const DIR: OFlags = OFlags::DIRECTORY
     .union(OFlags::NOFOLLOW)
@@ -130,10 +132,13 @@ impl<'a> Tree<'a> {
         let path = if path.is_empty() { b"." } else { path };
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let mut tries = 0;
         loop {
-            // EAGAIN: something was renamed on this machine while `..` of a link was followed.
+            // EAGAIN: something was renamed or mounted on this machine while `..` of a link was followed. Who
+            // does that without end shall not keep us here.
+            tries += 1;
             match openat2(self.root, path, flags, Mode::empty(), resolve) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(Errno::AGAIN | Errno::INTR) if tries < MAX_TRIES => {}
                 result => return result,
             }
         }

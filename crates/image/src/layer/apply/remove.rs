@@ -7,22 +7,42 @@ use rustix::io::Errno;
 
 use super::dirs::DIR;
 
+/// Directories that are not empty, noted in one reading of the directory they are in. More would be read
+/// less often, and take more memory.
+const BATCH: usize = 128;
+
+/// A directory on the way down.
+struct Level {
+    name: Vec<u8>,
+    /// Directories in it that are to be gone through.
+    full: Vec<Vec<u8>>,
+}
+
 /// Removes the directory `name` of `parent`. No link is followed, and one descriptor is held however deep it
 /// is.
 pub(super) fn tree(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     let start = fstat(parent)?;
-    let mut names: Vec<Vec<u8>> = vec![name.to_vec()];
     let mut here: OwnedFd = openat(parent, name, DIR, Mode::empty())?;
-    loop {
-        if let Some(child) = empty(here.as_fd())? {
-            here = openat(&here, &child[..], DIR, Mode::empty())?;
-            names.push(child);
+    let mut levels = vec![Level {
+        name: name.to_vec(),
+        full: Vec::new(),
+    }];
+    while let Some(level) = levels.last_mut() {
+        if level.full.is_empty() {
+            level.full = empty(here.as_fd())?;
+        }
+        if let Some(name) = level.full.pop() {
+            here = openat(&here, &name[..], DIR, Mode::empty())?;
+            levels.push(Level {
+                name,
+                full: Vec::new(),
+            });
             continue;
         }
-        let Some(name) = names.pop() else {
-            return Ok(());
+        let Some(Level { name, .. }) = levels.pop() else {
+            break;
         };
-        if names.is_empty() {
+        if levels.is_empty() {
             return unlinkat(parent, name, AtFlags::REMOVEDIR);
         }
         // Nobody renames in a layer that is being made, so `..` is where this walk came from; were it not,
@@ -34,10 +54,12 @@ pub(super) fn tree(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
         }
         unlinkat(&here, name, AtFlags::REMOVEDIR)?;
     }
+    Ok(())
 }
 
-/// Removes what is no directory, and empty directories; the name of the first one that is not empty.
-fn empty(dir: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
+/// Removes what is no directory, and empty directories; some of the others' names, none when `dir` is empty.
+fn empty(dir: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut full = Vec::new();
     for entry in Dir::read_from(dir)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
@@ -52,9 +74,14 @@ fn empty(dir: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
             }
         }
         match unlinkat(dir, name, AtFlags::REMOVEDIR) {
-            Err(Errno::NOTEMPTY) => return Ok(Some(name.to_vec())),
+            Err(Errno::NOTEMPTY) => {
+                full.push(name.to_vec());
+                if full.len() == BATCH {
+                    break;
+                }
+            }
             result => result?,
         }
     }
-    Ok(None)
+    Ok(full)
 }
