@@ -161,6 +161,10 @@ impl<'a, R: BufRead> Inflate<'a, R> {
         })
     }
 
+    pub(super) fn compression(&self) -> Compression {
+        self.compression
+    }
+
     /// Fills `out` as far as the stream goes; less than its length only at the end.
     pub(super) fn fill(&mut self, out: &mut [u8]) -> Result<usize, Error> {
         let mut count = 0;

@@ -11,6 +11,25 @@
 //!
 //! Needs Linux 5.8.
 //!
+//! ```no_run
+//! use std::fs::File;
+//! use std::os::fd::AsFd;
+//!
+//! use image::layer::{Compression, Limits, Options, Unpack};
+//!
+//! let directory = File::open("layer")?;
+//! let unpack = Unpack {
+//!     root: directory.as_fd(),
+//!     compression: Some(Compression::Gzip),
+//!     limits: &Limits::default(),
+//!     options: &Options::default(),
+//! };
+//! let unpacked = unpack.run(File::open("layer.tar.gz")?)?;
+//! // Compare `unpacked.compressed` and `unpacked.plain` with what the image says before using it.
+//! println!("{} files", unpacked.applied.files);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! [overlayfs]: https://docs.kernel.org/filesystems/overlayfs.html
 
 mod apply;

@@ -86,8 +86,10 @@ impl Unpack<'_> {
                 }
             }
             let (compressed, compressed_size) = read?;
-            inflated?;
-            let (plain, plain_size) = hashed;
+            let (plain, plain_size) = match inflated? {
+                Compression::Plain => (compressed, compressed_size),
+                _ => hashed,
+            };
             Ok(Unpacked {
                 compressed,
                 compressed_size,
@@ -125,18 +127,23 @@ impl Unpack<'_> {
         source: Inlet,
         out: Outlet,
         to_hash: SyncSender<Arc<Piece>>,
-    ) -> Result<(), Error> {
+    ) -> Result<Compression, Error> {
         let mut inflate = Inflate::new(source, self.compression, self.limits)?;
+        let compression = inflate.compression();
         loop {
             let mut buffer = out.buffer()?;
             let count = inflate.fill(&mut buffer)?;
             if count == 0 {
-                return out.end();
+                out.end()?;
+                return Ok(compression);
             }
             let piece = out.piece(buffer, count);
-            to_hash
-                .send(Arc::clone(&piece))
-                .map_err(|_gone| Error::Stopped)?;
+            // The same bytes as were read have the digest that is taken there.
+            if compression != Compression::Plain {
+                to_hash
+                    .send(Arc::clone(&piece))
+                    .map_err(|_gone| Error::Stopped)?;
+            }
             out.send(piece)?;
         }
     }
