@@ -1,7 +1,7 @@
 //! The directories that entries lie in: found inside the layer, made when missing, kept open for a while.
 //!
 //! Whatever an archive makes of its own symbolic links, a parent is looked up by [openat2(2)] with
-//! RESOLVE_IN_ROOT, so it is below the layer's root, where `/` and `..` lead back to.
+//! RESOLVE_IN_ROOT, so it is below the layer's root, where `/` and `..` lead back to, and on its mount.
 //!
 //! A directory gets its time when it leaves the cache, since every file made in it changes that. One that is
 //! entered again gives up the time it has and gets it back: so nothing has to be remembered to the end of
@@ -131,7 +131,7 @@ impl<'a> Tree<'a> {
     fn open(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
         let path = if path.is_empty() { b"." } else { path };
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
         let mut tries = 0;
         loop {
             // EAGAIN: something was renamed or mounted on this machine while `..` of a link was followed. Who

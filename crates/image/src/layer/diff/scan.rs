@@ -38,7 +38,7 @@ impl<'a> Tree<'a> {
         if self.here.as_ref().is_none_or(|(known, _)| known != path) {
             let name = if path.is_empty() { b"." } else { path };
             let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
             let fd = openat2(self.root, name, flags, Mode::empty(), resolve)
                 .map_err(Error::call(path, Call::Parent))?;
             self.here = Some((path.to_vec(), fd));
