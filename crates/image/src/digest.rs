@@ -117,6 +117,16 @@ impl Serialize for Digest {
     }
 }
 
+/// A SHA-256, as [`layer`](crate::layer) computes it.
+impl From<[u8; 32]> for Digest {
+    fn from(sum: [u8; 32]) -> Self {
+        Self {
+            algorithm: Algorithm::Sha256,
+            hex: hex(&sum),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -178,6 +188,12 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sum_is_the_digest_that_the_hasher_makes() {
+        let sum: [u8; 32] = sha2::Sha256::digest(b"abc").into();
+        assert_eq!(Digest::from(sum).to_string(), ABC);
+    }
 
     /// From FIPS 180-4's examples.
     const ABC: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

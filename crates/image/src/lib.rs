@@ -6,6 +6,7 @@
 //!   specification] and in Docker's words. They are read within bounds, and refused where two readers could
 //!   differ.
 //! - [`Store`] keeps blobs, names and unpacked layers in a directory, without a lock over the whole.
+//! - [`layer`] turns the stream of a layer into a directory that overlayfs can stack, and back.
 //! - [`Registry`] speaks the [distribution specification]; [`pull`] brings an image from it into a store.
 //!
 //! Needs no privilege. Calls wait, and need a thread each to be done at once; [`pull`] has three for the time
@@ -30,6 +31,7 @@ mod descriptor;
 mod digest;
 mod error;
 mod json;
+pub mod layer;
 mod manifest;
 mod media;
 mod platform;
@@ -44,7 +46,7 @@ pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Error, Source};
 pub use json::MAX_DOCUMENT;
 pub use manifest::{Document, Index, MAX_LAYERS, Manifest};
-pub use media::{Compression, layer_compression};
+pub use media::layer_compression;
 pub use platform::{Platform, select};
 pub use pull::{Progress, Pulled, Quiet, present, pull};
 pub use reference::Reference;

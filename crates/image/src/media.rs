@@ -4,6 +4,8 @@
 //! [OCI]: https://github.com/opencontainers/image-spec/blob/main/media-types.md
 //! [Docker]: https://distribution.github.io/distribution/spec/manifest-v2-2/
 
+use crate::layer::Compression;
+
 /// An OCI index.
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// An OCI manifest.
@@ -45,18 +47,6 @@ impl Kind {
     }
 }
 
-/// How the tar archive of a layer is packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// gzip.
-    Gzip,
-    /// Zstandard.
-    Zstd,
-}
-
 /// The packing that a layer's media type names.
 ///
 /// # Errors
@@ -71,7 +61,7 @@ pub fn layer_compression(media_type: &str) -> Result<Compression, &'static str> 
     }
     match media_type {
         "application/vnd.oci.image.layer.v1.tar"
-        | "application/vnd.docker.image.rootfs.diff.tar" => Ok(Compression::None),
+        | "application/vnd.docker.image.rootfs.diff.tar" => Ok(Compression::Plain),
         "application/vnd.oci.image.layer.v1.tar+gzip"
         | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Ok(Compression::Gzip),
         "application/vnd.oci.image.layer.v1.tar+zstd"
@@ -93,7 +83,7 @@ mod tests {
     fn layers_that_cannot_be_unpacked_say_why() {
         let oci = "application/vnd.oci.image.layer";
         for (media_type, answer) in [
-            (format!("{oci}.v1.tar"), Ok(Compression::None)),
+            (format!("{oci}.v1.tar"), Ok(Compression::Plain)),
             (format!("{oci}.v1.tar+gzip"), Ok(Compression::Gzip)),
             (format!("{oci}.v1.tar+zstd"), Ok(Compression::Zstd)),
             (format!("{oci}.v1.tar+gzip+encrypted"), Err("is encrypted")),

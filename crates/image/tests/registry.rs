@@ -7,9 +7,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
+use image::layer::Compression;
 use image::{
-    Blob, Compression, Credentials, Descriptor, Digest, Error, Login, Platform, Progress, Quiet,
-    Reference, Registry, Sent, Settings, Store, forget, layer_compression, pull, remember,
+    Blob, Credentials, Descriptor, Digest, Error, Login, Platform, Progress, Quiet, Reference,
+    Registry, Sent, Settings, Store, forget, layer_compression, pull, remember,
 };
 use parts::{Certificates, Debian, HTPASSWD, TokenServer, layout, run};
 
