@@ -191,11 +191,11 @@ impl Made {
                 };
                 self.with_namespace(*by, pid, map)
             }
-            Op::Net(op) => match self.net.perform(op, spec, pid) {
+            Op::Net(op) => match self.net.perform(op, spec, store, pid) {
                 // A port of a dead container's: usually they are cleaned up after when this one runs.
                 Err(cause) if matches!(op, NetOp::Firewall(_)) && cause.is_taken() => {
                     sweep(store);
-                    self.net.perform(op, spec, pid)
+                    self.net.perform(op, spec, store, pid)
                 }
                 done => done,
             },

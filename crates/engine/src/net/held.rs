@@ -23,6 +23,7 @@ use super::serve::DNS_PORT;
 use crate::cause::Cause;
 use crate::spec::Spec;
 use crate::start::{keep, namespace};
+use crate::state::Store;
 
 /// After something was deleted from the firewall, closing any nfnetlink socket waits until the kernel has
 /// freed it, an RCU grace period or more (`nft_rcv_nl_event` in net/netfilter/nf_tables_api.c), and everybody
@@ -79,13 +80,14 @@ impl Held {
         &mut self,
         op: &NetOp,
         spec: &Spec,
+        store: &Store,
         pid: Option<Pid>,
     ) -> Result<(), Cause> {
         let child = || pid.ok_or(Errno::SRCH);
         match op {
             NetOp::ReservePorts { publish, loopback6 } => {
-                let reserved = ports::reserve(publish, *loopback6).map_err(|taken| *taken)?;
-                self.ports = Some(reserved);
+                let reserved = ports::reserve(publish, *loopback6);
+                self.ports = Some(reserved.map_err(|taken| taken.among(&store.records()))?);
             }
             NetOp::Links {
                 requests,

@@ -26,6 +26,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 use crate::error::errno_name;
 use crate::net::socktab::{self, Holder};
 use crate::spec::{At, Protocol, Publish};
+use crate::state::Record;
 
 /// So many ports one container can publish.
 pub(crate) const MAX_PORTS: usize = 2048;
@@ -62,6 +63,15 @@ pub(crate) struct PortTaken {
 }
 
 impl PortTaken {
+    /// Names the container, where one of these has it.
+    pub(crate) fn among(mut self, running: &[Record]) -> Self {
+        if let Some(holder) = &mut self.holder {
+            let record = running.iter().find(|one| one.supervisor == holder.pid);
+            holder.container = record.map(|record| record.name.clone());
+        }
+        self
+    }
+
     /// The errno, where the message does not say as much already.
     pub(crate) fn errno(&self) -> Option<Errno> {
         None

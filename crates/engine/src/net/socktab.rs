@@ -27,11 +27,16 @@ pub(crate) struct Holder {
     pub(crate) pid: u32,
     /// The name in `/proc/PID/comm`, as the process set it.
     pub(crate) name: String,
+    /// The container whose supervisor it is.
+    pub(crate) container: Option<String>,
 }
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} (pid {})", self.name, self.pid)
+        match &self.container {
+            Some(container) => write!(f, "the container `{container}` (pid {})", self.pid),
+            None => write!(f, "{:?} (pid {})", self.name, self.pid),
+        }
     }
 }
 
@@ -165,6 +170,7 @@ fn named(proc: &Path, pid: u32) -> Holder {
     Holder {
         pid,
         name: name.trim_end_matches('\n').to_owned(),
+        container: None,
     }
 }
 
@@ -298,6 +304,7 @@ mod tests {
         let holder = Holder {
             pid: 7,
             name: "a\x1b[31m\"\n".into(),
+            container: None,
         };
         assert_eq!(holder.to_string(), r#""a\u{1b}[31m\"\n" (pid 7)"#);
     }

@@ -142,8 +142,10 @@ fn a_port_in_use_names_its_holder_and_nothing_is_made() {
                       [network]\npublish = [\"9000:80\", \"8081:80\"]\n";
         case.run(second)
             .expect(125)
-            .says("port 8081/tcp of 127.0.0.1 is taken by ")
-            .says(&format!("(pid {})", web.pid()))
+            .says(&format!(
+                "port 8081/tcp of 127.0.0.1 is taken by the container `web` (pid {})",
+                web.pid()
+            ))
             .says("toml:5");
         assert!(!std::fs::exists("/run/ctr/second").expect("stat"));
         down([web]);
