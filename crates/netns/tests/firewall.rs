@@ -1,5 +1,6 @@
 //! The firewall between namespaces: a pretend host, its containers, and another host.
 
+mod common;
 #[path = "firewall/world.rs"]
 mod world;
 

@@ -6,6 +6,7 @@
 
 #[path = "user/addresses.rs"]
 mod addresses;
+mod common;
 #[path = "user/configure.rs"]
 mod configure;
 #[path = "user/errors.rs"]

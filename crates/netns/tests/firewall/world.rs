@@ -3,8 +3,7 @@
 
 use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -14,52 +13,15 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType};
 use rustix::thread::UnshareFlags;
 
-/// Set in the process that runs a test inside its namespaces.
-const INSIDE: &str = "NETNS_TEST_INSIDE";
+use crate::common;
 
 /// Long enough for a connection on one machine under load; one that is dropped takes as long.
 const PATIENCE: Duration = Duration::from_secs(5);
 const DROPPED: Duration = Duration::from_millis(300);
 
-/// Runs `body` in a new network namespace, as root of a new user namespace: this very test once
-/// more, in a process of its own.
+/// Runs `body` in a new network namespace, as root of a new user namespace.
 pub(crate) fn in_namespaces(name: &str, body: fn()) {
-    if std::env::var_os(INSIDE).is_some() {
-        return body();
-    }
-    let run = again(name).unwrap_or_else(|error| panic!("{name}: make namespaces: {error}"));
-    let said = String::from_utf8_lossy(&run.stdout);
-    // A name that matches no test would succeed as well, having run nothing.
-    assert!(
-        run.status.success() && said.contains("1 passed"),
-        "{name} inside: {said}"
-    );
-}
-
-fn again(name: &str) -> std::io::Result<Output> {
-    let uid_map = format!("0 {} 1\n", rustix::process::geteuid().as_raw());
-    let gid_map = format!("0 {} 1\n", rustix::process::getegid().as_raw());
-    let mut command = Command::new(std::env::current_exe()?);
-    command
-        .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1");
-    let set_up = move || {
-        // SAFETY: CLONE_FILES is not among the flags; a forked child has one thread.
-        #[expect(unsafe_code, reason = "unshare in the forked child")]
-        unsafe {
-            rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNET)?;
-        }
-        std::fs::write("/proc/self/setgroups", "deny")?;
-        std::fs::write("/proc/self/uid_map", &uid_map)?;
-        std::fs::write("/proc/self/gid_map", &gid_map)
-    };
-    // SAFETY: glibc keeps its allocator usable in a forked child (fork(2) of a threaded process
-    // locks and unlocks it), which is all that the closure needs besides syscalls.
-    #[expect(unsafe_code, reason = "namespaces are made between fork and exec")]
-    unsafe {
-        command.pre_exec(set_up);
-    }
-    command.stderr(Stdio::inherit()).output()
+    common::in_namespaces(name, UnshareFlags::NEWNET, body);
 }
 
 /// `ip` with these words, in the network namespace of the calling thread; what it says.

@@ -3,6 +3,8 @@
 //! 127.0.0.1.
 
 mod client;
+#[path = "../common/mod.rs"]
+mod common;
 mod forwarding;
 mod leases;
 mod namespaces;

@@ -7,7 +7,8 @@ use netns::route::{
 use rustix::io::Errno;
 use rustix::thread::UnshareFlags;
 
-use crate::inside::{Other, apply, in_namespaces, link, name, on_a_host};
+use crate::common::in_namespaces;
+use crate::inside::{Other, apply, link, name, on_a_host};
 
 fn bridge(of: &str) -> Request {
     Request::AddLink(NewLink::new(

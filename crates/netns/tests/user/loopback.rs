@@ -6,7 +6,7 @@ use netns::{Error, Loopback};
 use rustix::io::Errno;
 use rustix::thread::UnshareFlags;
 
-use crate::inside::in_namespaces;
+use crate::common::in_namespaces;
 
 fn reach(address: SocketAddr) -> std::io::Result<()> {
     let listener = TcpListener::bind(address)?;
