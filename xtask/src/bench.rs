@@ -4,7 +4,7 @@
 //! kinds of namespaces, in one private set of mount, network and pid namespaces, taking turns. What
 //! differs between them is written down in [`programs`]; the numbers are taken by `stopwatch`.
 //!
-//! Three more parts follow, each in private namespaces of its own ([`inside`]): podman and Docker
+//! Three more parts follow, each in private namespaces of its own ([`mod@inside`]): podman and Docker
 //! ([`engines`]), the 200th container of a network ([`crowd`]), traffic ([`network`]).
 //!
 //! Needs root, unshare(1), nsenter(1), ip(8), nft(8), and the Debian packages crun, runc and bubblewrap.

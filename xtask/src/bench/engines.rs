@@ -261,6 +261,51 @@ impl Drop for Container<'_> {
     }
 }
 
+/// Without env(1), so that an error names the program and not all of its surroundings.
 fn run(argv: &[String]) -> Result<String> {
-    cmd::output(&mut running::command(argv))
+    let surroundings: Vec<(&str, &str)> = argv[1..]
+        .iter()
+        .map_while(|word| word.split_once('='))
+        .collect();
+    let mut command = running::command(&argv[1 + surroundings.len()..]);
+    cmd::output(command.envs(surroundings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_finds_what_it_was_given_and_no_modprobe() {
+        let place = std::env::temp_dir().join(format!("engines-{}", std::process::id()));
+        let image = place.join("image");
+        fs::create_dir_all(&image).expect("an image");
+        let engines = Engines::new(Path::new("/unpacked"), &place);
+        engines.prepare(&image).expect("links and files");
+        let to = |name: &str| fs::read_link(place.join("path").join(name)).expect("a link");
+        assert_eq!(to("modprobe").file_name(), Some("true".as_ref()));
+        assert_eq!(
+            to("ip6tables-restore"),
+            Path::new("/unpacked/usr/sbin/xtables-nft-multi")
+        );
+        assert!(engines.image().is_file());
+        let argv = engines.docker("run x");
+        assert_eq!(argv[1], format!("PATH={}/path", place.display()));
+        assert_eq!(
+            argv[argv.len() - 5..],
+            [
+                "/unpacked/usr/bin/docker",
+                "--host",
+                "unix:///run/bench-docker.sock",
+                "run",
+                "x"
+            ]
+        );
+        let error = run(&argv).expect_err("nothing is there").to_string();
+        assert_eq!(
+            error,
+            "cannot start `/unpacked/usr/bin/docker --host unix:///run/bench-docker.sock run x`"
+        );
+        fs::remove_dir_all(&place).expect("remove the directory");
+    }
 }
