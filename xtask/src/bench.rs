@@ -1,34 +1,49 @@
-//! `cargo xtask bench`: what starting a container costs, beside the limit and the other engines.
+//! `cargo xtask bench`: what starting a container and its network cost, beside the limit and other engines.
 //!
 //! All programs start `/bin/true` (our own, without a C library) from the same directory, in the same
 //! kinds of namespaces, in one private set of mount, network and pid namespaces, taking turns. What
 //! differs between them is written down in [`programs`]; the numbers are taken by `stopwatch`.
 //!
-//! Needs root, unshare(1), ip(8), and the Debian packages crun, runc and bubblewrap. What is missing is an
+//! Three more parts follow, each in private namespaces of its own ([`mod@inside`]): podman and Docker
+//! ([`engines`]), the 200th container of a network ([`crowd`]), traffic ([`network`]).
+//!
+//! Needs root, unshare(1), nsenter(1), ip(8), nft(8), and the Debian packages crun, runc and bubblewrap.
+//! podman, Docker and iperf3 are downloaded with apt and unpacked below `target/debs`. What is missing is an
 //! error, after what is there has been measured.
 
+mod crowd;
+mod engines;
+mod hosts;
+mod inside;
+mod network;
 mod oci;
+mod place;
 mod programs;
 mod result;
+mod rows;
+mod running;
 mod table;
 
-use std::path::{Path, PathBuf};
+pub(crate) use inside::{Args as InsideArgs, run as run_inside};
+
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
+use inside::{Found, Stage};
+use place::Built;
 use programs::Program;
 use result::Outcome;
+use rows::Row;
 
-use crate::cmd;
 use crate::failure::Failure;
-use crate::workspace::{self, Workspace};
 
-/// Measure what a start costs.
+/// Measure what a start and a network cost.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Runs of each program that count
+    /// Runs of each program that count (of podman and Docker: 20)
     #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u32).range(100..))]
     runs: u32,
     /// Runs of each program before those
@@ -62,6 +77,9 @@ done
 exit $status
 "#;
 
+/// For a stage inside; each takes less than a minute on an idle machine.
+const STAGE_SECONDS: u32 = 300;
+
 /// Run the bench.
 ///
 /// # Errors
@@ -73,21 +91,35 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         rustix::process::geteuid().is_root(),
         "bench needs root: it measures what root starts"
     );
-    let mut warnings: Vec<String> = idle()?.into_iter().collect();
-    let built = build()?;
-    let place = prepare(&built)?;
-    let (present, missing): (Vec<_>, Vec<_>) = programs::all(&built, &place)
-        .into_iter()
-        .map(|program| (try_once(&program), program))
-        .partition(|(result, _)| result.is_ok());
-    for (result, program) in &missing {
-        if let Err(error) = result {
-            warnings.push(format!("{} cannot be measured: {error:#}", program.name));
+    let idle = idle()?;
+    let built = place::build()?;
+    let place = place::prepare(&built)?;
+    let mut missing = Vec::new();
+    let mut present = Vec::new();
+    for program in programs::all(&built, &place) {
+        match try_once(&program) {
+            Ok(()) => present.push(program),
+            Err(error) => missing.push(format!("{} cannot be measured: {error:#}", program.name)),
         }
     }
-    let present: Vec<Program> = present.into_iter().map(|(_, program)| program).collect();
-    let laps = measure(&built.stopwatch, &present, args)?;
-    let outcome = Outcome::new(&present, &laps, warnings)?;
+    let rows = measure(&built.stopwatch, &present, args)?;
+    place::tools(&built, &place, &mut missing)?;
+    let found: Vec<Found> = Stage::ALL
+        .into_iter()
+        .map(|stage| match inside(stage, &place) {
+            Ok(mut found) => {
+                missing.append(&mut found.missing);
+                found
+            }
+            Err(error) => {
+                missing.push(format!("{} cannot be measured: {error:#}", stage.name()));
+                Found::default()
+            }
+        })
+        .collect();
+    let complete = missing.is_empty();
+    let warnings = idle.into_iter().chain(missing).collect();
+    let outcome = Outcome::new(rows, found, warnings);
     let json = serde_json::to_string_pretty(&outcome)?;
     let path = place.join("result.json");
     std::fs::write(&path, &json).with_context(|| format!("write {}", path.display()))?;
@@ -107,7 +139,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if measured && !met && !args.json {
         println!("{}", timings(&built, &place)?);
     }
-    if !missing.is_empty() || (args.check && !met) {
+    if !complete || (args.check && !met) {
         return Err(Failure::Tests.into());
     }
     Ok(())
@@ -148,94 +180,6 @@ fn parse_stat(text: &str) -> Option<(u64, u64)> {
     Some((ticks.get(3)? + ticks.get(4)?, ticks.iter().sum()))
 }
 
-/// What was built.
-struct Built {
-    ctr: PathBuf,
-    limit: PathBuf,
-    nothing: PathBuf,
-    stopwatch: PathBuf,
-    target: PathBuf,
-}
-
-fn build() -> anyhow::Result<Built> {
-    let mut command = workspace::cargo();
-    command
-        .args([
-            "build",
-            "--release",
-            "--message-format=json-render-diagnostics",
-        ])
-        .args(["--package=cli", "--package=limit", "--package=nothing"])
-        .stderr(Stdio::inherit());
-    let output = command.output().context("cargo build")?;
-    ensure!(output.status.success(), "`{}` failed", cmd::spell(&command));
-    let messages: Vec<serde_json::Value> = serde_json::Deserializer::from_slice(&output.stdout)
-        .into_iter()
-        .collect::<Result<_, _>>()
-        .context("cargo's messages")?;
-    let find = |name: &str| -> anyhow::Result<PathBuf> {
-        messages
-            .iter()
-            .filter(|message| message["target"]["name"] == name)
-            .find_map(|message| message["executable"].as_str())
-            .map(PathBuf::from)
-            .with_context(|| format!("cargo built no program `{name}`"))
-    };
-    Ok(Built {
-        ctr: find("ctr")?,
-        limit: find("limit")?,
-        nothing: find("true")?,
-        stopwatch: find("stopwatch")?,
-        target: Workspace::load()?.target,
-    })
-}
-
-/// `target/bench` with the root directory, the manifests and the bundles.
-fn prepare(built: &Built) -> anyhow::Result<PathBuf> {
-    let place = built.target.join("bench");
-    let root = place.join("root");
-    if place.exists() {
-        std::fs::remove_dir_all(&place).with_context(|| format!("remove {}", place.display()))?;
-    }
-    for dir in ["bin", "dev", "etc", "proc", "run", "sys", "tmp"] {
-        let dir = root.join(dir);
-        std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
-    }
-    std::fs::copy(&built.nothing, root.join("bin/true")).context("copy true")?;
-    write(&place.join("ctr.toml"), programs::MANIFEST)?;
-    write(&place.join("ctr-bridge.toml"), programs::BRIDGE_MANIFEST)?;
-    for bundle in oci::BUNDLES {
-        let dir = place.join(bundle.name);
-        std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
-        let config = serde_json::to_string_pretty(&oci::config(bundle, &root))?;
-        write(&dir.join("config.json"), &config)?;
-    }
-    reachable(&root)?;
-    Ok(place)
-}
-
-/// Container root is an ordinary user on the host: it must be able to get to the directory.
-fn reachable(root: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    for dir in root.ancestors() {
-        let mode = dir
-            .metadata()
-            .with_context(|| format!("stat {}", dir.display()))?
-            .permissions()
-            .mode();
-        ensure!(
-            mode & 0o001 != 0,
-            "{} cannot be entered by others, so no container can be started below it; set CARGO_TARGET_DIR",
-            dir.display()
-        );
-    }
-    Ok(())
-}
-
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
-}
-
 /// `argv` in the private namespaces. `--kill-child`: nothing of it outlives us.
 fn private(argv: &[String]) -> Command {
     let mut command = Command::new("unshare");
@@ -247,40 +191,45 @@ fn private(argv: &[String]) -> Command {
     command
 }
 
+/// What `argv` writes, run there.
+fn within(argv: &[String]) -> anyhow::Result<String> {
+    let output = private(argv).output().context("unshare")?;
+    if output.status.success() {
+        return String::from_utf8(output.stdout).context("its output");
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    bail!("{}: {}: {}", argv.join(" "), output.status, stderr.trim())
+}
+
 fn try_once(program: &Program) -> anyhow::Result<()> {
     let argv: Vec<String> = program
         .argv
         .iter()
         .map(|word| word.replace("{n}", "try"))
         .collect();
-    let output = private(&argv).output().context("unshare")?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    bail!("{}: {}: {}", argv.join(" "), output.status, stderr.trim())
+    within(&argv).map(drop)
 }
 
-fn measure(stopwatch: &Path, programs: &[Program], args: &Args) -> anyhow::Result<String> {
-    let mut argv = vec![
-        stopwatch.display().to_string(),
-        args.runs.to_string(),
-        args.warm_up.to_string(),
+fn measure(stopwatch: &Path, programs: &[Program], args: &Args) -> anyhow::Result<Vec<Row>> {
+    let stopwatch = stopwatch.display().to_string();
+    let argv = rows::stopwatch(stopwatch, args.runs, args.warm_up, programs);
+    rows::read(programs, &within(&argv).context("the measurement failed")?)
+}
+
+/// One stage, by this very program in private namespaces.
+fn inside(stage: Stage, place: &Path) -> anyhow::Result<Found> {
+    let xtask = std::env::current_exe().context("where is xtask?")?;
+    let argv = [
+        "timeout".into(),
+        "--signal=KILL".into(),
+        STAGE_SECONDS.to_string(),
+        xtask.display().to_string(),
+        "bench-inside".into(),
+        stage.name().into(),
+        place.display().to_string(),
     ];
-    for program in programs {
-        argv.extend(["--".into(), program.name.into()]);
-        argv.extend(program.argv.iter().cloned());
-    }
-    let output = private(&argv)
-        .stderr(Stdio::inherit())
-        .output()
-        .context("unshare")?;
-    ensure!(
-        output.status.success(),
-        "the measurement failed: {}",
-        output.status
-    );
-    String::from_utf8(output.stdout).context("stopwatch")
+    let said = within(&argv)?;
+    serde_json::from_str(&said).with_context(|| format!("what `bench-inside` wrote: {said:?}"))
 }
 
 /// What `ctr -v` says of one run: where its time goes.

@@ -12,6 +12,7 @@ mod api;
 mod bench;
 mod ci;
 mod cmd;
+mod debs;
 mod failure;
 mod fixtures;
 mod packages;
@@ -37,8 +38,11 @@ enum Xtask {
         #[arg(long)]
         bless: bool,
     },
-    /// Measure what starting a container costs, beside the limit and other engines.
+    /// Measure what starting a container and its network cost, beside the limit and other engines.
     Bench(bench::Args),
+    /// A part of `bench`, in the namespaces that it makes.
+    #[command(hide = true)]
+    BenchInside(bench::InsideArgs),
     /// Make the root file systems that the tests use, under target/fixtures.
     Fixtures(fixtures::Args),
     /// Check all that can be checked without running the tests: formatting, lints, docs, licences.
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
     let result = match Xtask::parse() {
         Xtask::Api { bless } => Workspace::load().and_then(|w| api::check(&w, bless)),
         Xtask::Bench(args) => bench::run(&args),
+        Xtask::BenchInside(args) => bench::run_inside(&args),
         Xtask::Fixtures(args) => fixtures::run(&args),
         Xtask::Ci(args) => ci::run(&args),
         Xtask::Test(args) => test::run(&args).and_then(|counts| counts.finish()),

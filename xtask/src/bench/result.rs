@@ -1,13 +1,12 @@
-//! From laps to medians, ratios and requirements.
+//! From what was measured to what is required.
 
-use std::collections::BTreeMap;
-
-use anyhow::Context as _;
 use serde::Serialize;
 
-use super::programs::Program;
+use super::inside::{Found, Series};
+use super::rows::{Row, median};
+use super::{crowd, network};
 
-/// What is required: (what, against what, at most this ratio).
+/// What is required of a start: (what, against what, at most this ratio).
 const RATIOS: [(&str, f64); 4] = [
     ("limit", 1.6),
     ("bwrap", 1.0),
@@ -15,223 +14,296 @@ const RATIOS: [(&str, f64); 4] = [
     ("runc", 0.25),
 ];
 
-/// What the default network with one published port may add to a start, in microseconds.
-const BRIDGE_US: f64 = 1500.0;
+/// What a network with one published port may add to a start, in microseconds: one that is there, and one
+/// that is not there yet.
+const ADDED_US: [(&str, f64); 2] = [("ctr bridge", 1500.0), ("ctr first", 3000.0)];
 
 /// Peak resident memory of `ctr run`, at most.
 const PEAK_KIB: u64 = 6 * 1024;
+
+/// The 200th start on a network by the first, at most.
+const CROWD: f64 = 1.1;
+
+/// Traffic by that of a network made by hand, or Docker's, at least.
+const TRAFFIC: [(&str, &str, f64); 3] = [
+    (network::BRIDGE, network::BY_HAND, 0.95),
+    (network::PORT, network::BY_HAND, 0.95),
+    (network::CONNECTIONS, network::DOCKER, 1.0),
+];
 
 /// The whole result.
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
     pub(super) kernel: String,
     pub(super) programs: Vec<Row>,
+    /// Beside other engines, in a run of their own.
+    pub(super) engines: Vec<Row>,
+    pub(super) series: Vec<Summary>,
     pub(super) requirements: Vec<Requirement>,
     pub(super) warnings: Vec<String>,
 }
 
-/// One program's figures. Times from before the spawn to after the wait.
+/// A series and its middle.
 #[derive(Debug, Serialize)]
-pub(super) struct Row {
-    pub(super) name: String,
-    pub(super) note: String,
-    pub(super) runs: usize,
-    pub(super) median_us: f64,
-    pub(super) p90_us: f64,
-    pub(super) min_us: f64,
-    pub(super) peak_kib: u64,
-    /// Median by the limit's.
-    pub(super) by_limit: Option<f64>,
+pub(super) struct Summary {
+    #[serde(flatten)]
+    pub(super) series: Series,
+    pub(super) median: Option<f64>,
+}
+
+/// On which side of what is required a figure has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) enum Bound {
+    #[serde(rename = "at most")]
+    AtMost,
+    #[serde(rename = "at least")]
+    AtLeast,
 }
 
 /// One requirement on `ctr`.
 #[derive(Debug, Serialize)]
 pub(super) struct Requirement {
     pub(super) what: String,
+    pub(super) bound: Bound,
     pub(super) required: f64,
     /// `None`: one of the two was not measured.
     pub(super) measured: Option<f64>,
     pub(super) met: Option<bool>,
 }
 
+impl Requirement {
+    fn new(what: String, bound: Bound, required: f64, measured: Option<f64>) -> Self {
+        let met = measured.map(|measured| match bound {
+            Bound::AtMost => measured <= required,
+            Bound::AtLeast => measured >= required,
+        });
+        Self {
+            what,
+            bound,
+            required,
+            measured,
+            met,
+        }
+    }
+}
+
 impl Outcome {
-    /// Reads what `stopwatch` wrote.
-    pub(super) fn new(
-        programs: &[Program],
-        laps: &str,
-        warnings: Vec<String>,
-    ) -> anyhow::Result<Self> {
-        let mut taken: BTreeMap<&str, (Vec<u64>, u64)> = BTreeMap::new();
-        for line in laps.lines() {
-            let mut fields = line.split('\t');
-            let mut next = || {
-                fields
-                    .next()
-                    .with_context(|| format!("stopwatch wrote {line:?}"))
-            };
-            let name = next()?;
-            let nanoseconds = next()?
-                .parse()
-                .with_context(|| format!("time in {line:?}"))?;
-            let peak: u64 = next()?
-                .parse()
-                .with_context(|| format!("memory in {line:?}"))?;
-            let (times, most) = taken.entry(name).or_default();
-            times.push(nanoseconds);
-            *most = peak.max(*most);
-        }
-        let mut rows = Vec::new();
-        for program in programs {
-            let (mut times, peak) = taken
-                .remove(program.name)
-                .with_context(|| format!("no laps of {}", program.name))?;
-            rows.push(Row::new(program, &mut times, peak));
-        }
-        let limit = median(&rows, "limit");
-        for row in &mut rows {
-            row.by_limit = limit.map(|limit| row.median_us / limit);
-        }
+    /// `found` is what the stages inside found.
+    pub(super) fn new(programs: Vec<Row>, found: Vec<Found>, warnings: Vec<String>) -> Self {
         let kernel = rustix::system::uname()
             .release()
             .to_string_lossy()
             .into_owned();
-        Ok(Self {
-            kernel,
-            requirements: requirements(&rows),
-            programs: rows,
-            warnings,
-        })
-    }
-}
-
-impl Row {
-    fn new(program: &Program, times: &mut [u64], peak_kib: u64) -> Self {
-        times.sort_unstable();
-        let at = |share: f64| {
-            let index = (share * (times.len() - 1) as f64).round() as usize;
-            times[index] as f64 / 1000.0
-        };
+        let mut engines = Vec::new();
+        let mut series = Vec::new();
+        for found in found {
+            engines.extend(found.rows);
+            series.extend(found.series);
+        }
+        let requirements = of_starts(&programs)
+            .into_iter()
+            .chain(of_networks(&series))
+            .collect();
+        let series = series
+            .into_iter()
+            .map(|series| Summary {
+                median: series.median(),
+                series,
+            })
+            .collect();
         Self {
-            name: program.name.into(),
-            note: program.note.into(),
-            runs: times.len(),
-            median_us: at(0.5),
-            p90_us: at(0.9),
-            min_us: at(0.0),
-            peak_kib,
-            by_limit: None,
+            kernel,
+            programs,
+            engines,
+            series,
+            requirements,
+            warnings,
         }
+    }
+
+    /// What a network with one port adds to a start of each engine: (engine, microseconds).
+    pub(super) fn added(&self) -> Vec<(&str, f64)> {
+        let bridged = |row: &Row| median(&self.engines, &format!("{} bridge", row.name));
+        self.engines
+            .iter()
+            .filter_map(|row| Some((row.name.as_str(), bridged(row)? - row.median_us)))
+            .collect()
     }
 }
 
-fn median(rows: &[Row], name: &str) -> Option<f64> {
-    rows.iter()
-        .find(|row| row.name == name)
-        .map(|row| row.median_us)
-}
-
-fn requirements(rows: &[Row]) -> Vec<Requirement> {
+fn of_starts(rows: &[Row]) -> Vec<Requirement> {
     let ctr = median(rows, "ctr");
+    let against = |other: &str| ctr.zip(median(rows, other));
     let ratios = RATIOS.iter().map(|(other, required)| {
-        let measured = ctr.zip(median(rows, other)).map(|(ctr, other)| ctr / other);
-        Requirement {
-            what: format!("median of ctr / median of {other}"),
-            required: *required,
-            measured,
-            met: measured.map(|ratio| ratio <= *required),
-        }
+        Requirement::new(
+            format!("median of ctr / median of {other}"),
+            Bound::AtMost,
+            *required,
+            against(other).map(|(ctr, other)| ctr / other),
+        )
     });
-    let added = ctr
-        .zip(median(rows, "ctr bridge"))
-        .map(|(ctr, bridge)| bridge - ctr);
-    let bridge = Requirement {
-        what: "median of ctr bridge - median of ctr, microseconds".into(),
-        required: BRIDGE_US,
-        measured: added,
-        met: added.map(|added| added <= BRIDGE_US),
-    };
+    let added = ADDED_US.iter().map(|(other, required)| {
+        Requirement::new(
+            format!("median of {other} - median of ctr, microseconds"),
+            Bound::AtMost,
+            *required,
+            against(other).map(|(ctr, other)| other - ctr),
+        )
+    });
     let peak = rows
         .iter()
         .find(|row| row.name == "ctr")
-        .map(|row| row.peak_kib);
-    let memory = Requirement {
-        what: "peak resident memory of `ctr run`, KiB".into(),
-        required: PEAK_KIB as f64,
-        measured: peak.map(|peak| peak as f64),
-        met: peak.map(|peak| peak <= PEAK_KIB),
+        .map(|row| row.peak_kib as f64);
+    let memory = Requirement::new(
+        "peak resident memory of `ctr run`, KiB".into(),
+        Bound::AtMost,
+        PEAK_KIB as f64,
+        peak,
+    );
+    ratios.chain(added).chain([memory]).collect()
+}
+
+fn of_networks(series: &[Series]) -> Vec<Requirement> {
+    let find = |what: &str, who: &str| {
+        series
+            .iter()
+            .find(|series| series.what == what && series.who == who)
+            .filter(|series| !series.values.is_empty())
     };
-    ratios.chain([bridge, memory]).collect()
+    let median = |what: &str, who: &str| find(what, who).and_then(Series::median);
+    let empty = crowd::EMPTY.map(|who| find(crowd::WHAT, who));
+    let empty = match empty {
+        [Some(before), Some(after)] => Series {
+            what: crowd::WHAT.into(),
+            who: String::new(),
+            unit: before.unit.clone(),
+            values: [before.values.as_slice(), &after.values].concat(),
+        }
+        .median(),
+        _ => None,
+    };
+    let crowded = Requirement::new(
+        "the 200th start on a network that has 1,000 ports / the first".into(),
+        Bound::AtMost,
+        CROWD,
+        median(crowd::WHAT, crowd::FULL)
+            .zip(empty)
+            .map(|(full, empty)| full / empty),
+    );
+    let traffic = TRAFFIC.iter().map(|(what, other, required)| {
+        Requirement::new(
+            format!("{what}: ctr / {other}"),
+            Bound::AtLeast,
+            *required,
+            median(what, network::CTR)
+                .zip(median(what, other))
+                .map(|(ctr, other)| ctr / other),
+        )
+    });
+    std::iter::once(crowded).chain(traffic).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::programs::Program;
+    use crate::bench::rows;
 
-    fn outcome(ctr_ns: u64, bridge_ns: u64, peak: u64) -> Outcome {
-        let names = ["limit", "ctr", "ctr bridge", "bwrap", "crun", "runc"];
-        let programs = names.map(|name| Program {
-            name,
-            note: "",
-            argv: vec![],
-        });
-        let mut laps = String::new();
-        for run in 0..9 {
-            for (name, ns, kib) in [
-                ("limit", 1_000_000, 900),
-                ("ctr", ctr_ns, peak),
-                ("ctr bridge", bridge_ns, 900),
-                ("bwrap", 2_000_000, 900),
-                ("crun", 5_000_000, 900),
-                ("runc", 20_000_000, 900),
-            ] {
-                laps += &format!("{name}\t{}\t{kib}\n", ns + run * 1000 - 4000);
-            }
-        }
-        Outcome::new(&programs, &laps, vec![]).expect("an outcome")
+    fn row(name: &'static str, us: f64, kib: u64) -> Row {
+        let laps: String = (0..9)
+            .map(|run| format!("{name}\t{}\t{kib}\n", us * 1000.0 + f64::from(run - 4)))
+            .collect();
+        let program = Program::new(name, "", vec![]);
+        rows::read(&[program], &laps).expect("a row").remove(0)
     }
 
-    fn met(outcome: &Outcome) -> Vec<bool> {
-        outcome
-            .requirements
-            .iter()
-            .map(|r| r.met.expect("measured"))
-            .collect()
+    fn starts(ctr: f64, bridge: f64, first: f64, peak: u64) -> Vec<Option<bool>> {
+        let rows = [
+            row("limit", 1000.0, 900),
+            row("ctr", ctr, peak),
+            row("ctr bridge", bridge, 900),
+            row("ctr first", first, 900),
+            row("bwrap", 2000.0, 900),
+            row("crun", 5000.0, 900),
+            row("runc", 20_000.0, 900),
+        ];
+        of_starts(&rows).iter().map(|r| r.met).collect()
+    }
+
+    fn series(what: &str, who: &str, values: &[f64]) -> Series {
+        Series {
+            what: what.into(),
+            who: who.into(),
+            unit: "1".into(),
+            values: values.to_vec(),
+        }
     }
 
     #[test]
     fn requirements_are_held_against_medians() {
-        let good = outcome(1_500_000, 3_000_000, 5000);
-        assert_eq!(good.programs[1].median_us, 1500.0);
-        assert_eq!(met(&good), [true; 6]);
+        let [yes, no] = [Some(true), Some(false)];
+        assert_eq!(starts(1500.0, 3000.0, 4500.0, 5000), [yes; 7]);
         assert_eq!(
-            met(&outcome(1_700_000, 3_300_000, 7000)),
-            [false, true, true, true, false, false]
+            starts(1700.0, 3300.0, 4701.0, 7000),
+            [no, yes, yes, yes, no, no, no]
         );
         assert_eq!(
-            met(&outcome(6_000_000, 6_500_000, 5000)),
-            [false, false, false, false, true, true]
+            starts(6000.0, 6500.0, 6500.0, 5000),
+            [no, no, no, no, yes, yes, yes]
         );
+    }
+
+    #[test]
+    fn networks_are_held_against_the_empty_one_the_handmade_and_docker() {
+        let met = |full: f64, bridge: f64, port: f64, connections: f64| -> Vec<Option<bool>> {
+            let all = [
+                series(crowd::WHAT, crowd::EMPTY[0], &[90.0, 100.0, 110.0]),
+                series(crowd::WHAT, crowd::FULL, &[full, 1.0, 900.0]),
+                series(crowd::WHAT, crowd::EMPTY[1], &[90.0, 100.0, 110.0]),
+                series(network::BRIDGE, network::CTR, &[bridge]),
+                series(network::BRIDGE, network::BY_HAND, &[100.0]),
+                series(network::PORT, network::CTR, &[port]),
+                series(network::PORT, network::BY_HAND, &[100.0]),
+                series(network::CONNECTIONS, network::CTR, &[connections]),
+                series(network::CONNECTIONS, network::BY_HAND, &[1000.0]),
+                series(network::CONNECTIONS, network::DOCKER, &[100.0]),
+            ];
+            of_networks(&all).iter().map(|r| r.met).collect()
+        };
+        let [yes, no] = [Some(true), Some(false)];
+        assert_eq!(met(109.0, 95.0, 96.0, 100.0), [yes; 4]);
+        assert_eq!(met(111.0, 94.0, 96.0, 101.0), [no, no, yes, yes]);
+        assert_eq!(met(100.0, 95.0, 94.0, 99.0), [yes, yes, no, no]);
     }
 
     #[test]
     fn what_was_not_measured_is_neither_met_nor_missed() {
-        let programs = [Program {
-            name: "limit",
-            note: "",
-            argv: vec![],
-        }];
-        let outcome = Outcome::new(&programs, "limit\t5\t6\n", vec![]).expect("an outcome");
+        let limit = vec![row("limit", 5.0, 6)];
+        let empty = Found {
+            series: vec![
+                series(network::PORT, network::CTR, &[5.0]),
+                series(network::PORT, network::BY_HAND, &[]),
+                series(crowd::WHAT, crowd::EMPTY[0], &[5.0]),
+                series(crowd::WHAT, crowd::FULL, &[5.0]),
+            ],
+            ..Found::default()
+        };
+        let outcome = Outcome::new(limit, vec![empty], vec![]);
+        assert_eq!(outcome.requirements.len(), 11);
         assert!(outcome.requirements.iter().all(|r| r.met.is_none()));
     }
 
     #[test]
-    fn a_garbled_lap_is_an_error() {
-        let programs = [Program {
-            name: "limit",
-            note: "",
-            argv: vec![],
-        }];
-        assert!(Outcome::new(&programs, "limit\t5\n", vec![]).is_err());
-        assert!(Outcome::new(&programs, "", vec![]).is_err());
+    fn what_a_network_adds_is_told_of_engines_measured_with_and_without() {
+        let found = Found {
+            rows: vec![
+                row("ctr", 1000.0, 1),
+                row("ctr bridge", 2500.0, 1),
+                row("docker", 9.0, 1),
+            ],
+            ..Found::default()
+        };
+        let outcome = Outcome::new(vec![], vec![found], vec![]);
+        assert_eq!(outcome.added(), [("ctr", 1500.0)]);
     }
 }

@@ -1,12 +1,12 @@
 //! Finds a kernel: Debian's cloud kernels, downloaded with apt and never installed, or a given file.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cmd;
+use crate::{cmd, debs};
 
 /// A kernel and its modules.
 #[derive(Debug)]
@@ -29,47 +29,16 @@ pub(crate) fn find(name: &str, cache: &Path) -> Result<Kernel> {
         return given(Path::new(name));
     }
     let directory = cache.join("kernels").join(name);
-    fs::create_dir_all(&directory).with_context(|| format!("mkdir({directory:?})"))?;
-    // Two runs may start at once; one of them downloads.
-    let lock = File::create(directory.join("lock")).context("create the kernel cache's lock")?;
-    lock.lock().context("lock the kernel cache")?;
-    let root = directory.join("root");
-    if !root.is_dir() {
-        download(name, &directory)?;
-    }
+    let root = if directory.join("root").is_dir() {
+        directory.join("root")
+    } else {
+        let package = package(name)?;
+        debs::unpacked(&[&package], &directory)
+            .with_context(|| format!("download kernel {name}"))?
+    };
     let mut kernel = beside(&root.join("boot"))?;
     kernel.label = name.to_owned();
     Ok(kernel)
-}
-
-/// Downloads and unpacks; `root` appears by a rename, so that a cut run leaves none.
-fn download(version: &str, directory: &Path) -> Result<()> {
-    let package = package(version)?;
-    println!("kernel {version}: download {package}");
-    for stale in ["deb", "unpacking"] {
-        let stale = directory.join(stale);
-        if stale.exists() {
-            fs::remove_dir_all(&stale).with_context(|| format!("remove {stale:?}"))?;
-        }
-    }
-    let deb = directory.join("deb");
-    fs::create_dir(&deb).with_context(|| format!("mkdir({deb:?})"))?;
-    cmd::output(
-        Command::new("apt-get")
-            .args(["-q", "download", &package])
-            .current_dir(&deb),
-    )
-    .context("download the kernel; are the package lists there (`apt-get update`)?")?;
-    let archive = only(&deb, "")?;
-    let unpacking = directory.join("unpacking");
-    cmd::output(
-        Command::new("dpkg-deb")
-            .arg("-x")
-            .arg(&archive)
-            .arg(&unpacking),
-    )?;
-    fs::rename(&unpacking, directory.join("root")).context("rename the unpacked kernel")?;
-    fs::remove_dir_all(&deb).context("remove the kernel's package")
 }
 
 /// The real package behind Debian's name for the newest kernel of a version.

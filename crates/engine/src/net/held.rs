@@ -156,6 +156,8 @@ impl Held {
         for error in self.claim.take().into_iter().flat_map(Claim::release) {
             failed.push(Cause::from(error).to_string());
         }
+        // The other process has copies of all that is open, until it is given time to close them.
+        drop(self.ports);
         self.slow.extend(self.firewall.map(OwnedFd::from));
         self.slow
     }

@@ -1,7 +1,7 @@
 //! Takes the time of programs, one run of each in turn.
 //!
-//! `stopwatch RUNS WARM-UP -- NAME PROGRAM ARG… [-- NAME PROGRAM ARG…]…` starts each program RUNS + WARM-UP
-//! times and prints one line for each run after the warm-up: NAME, nanoseconds from before the spawn
+//! `stopwatch RUNS WARM-UP -- NAME [BEFORE ARG… ;] PROGRAM ARG… [-- …]…` starts each program RUNS + WARM-UP
+//! times, BEFORE always right before it and outside of its time, and prints one line for each run after the warm-up: NAME, nanoseconds from before the spawn
 //! to after the wait (CLOCK_MONOTONIC), KiB of peak resident memory, separated by tabs. `{n}` in an
 //! argument becomes the number of the run.
 //!
@@ -21,6 +21,8 @@ use std::process::ExitCode;
 
 struct Program {
     name: String,
+    /// Run before each lap, or empty.
+    before: Vec<Vec<u8>>,
     argv: Vec<Vec<u8>>,
 }
 
@@ -53,14 +55,10 @@ fn measure(plan: &Plan) -> Result<(), String> {
     for round in 0..plan.warm_up + plan.runs {
         shuffle(&mut order, &mut random);
         for program in order.iter().map(|index| &plan.programs[*index]) {
-            let argv = arguments(program, round)?;
-            let lap = sys::lap(&argv).map_err(|error| format!("{}: {error}", program.name))?;
-            if lap.status != 0 {
-                return Err(format!(
-                    "{} ended with wait status {:#06x}",
-                    program.name, lap.status
-                ));
+            if !program.before.is_empty() {
+                run(program, &program.before, round)?;
             }
+            let lap = run(program, &program.argv, round)?;
             if round >= plan.warm_up {
                 writeln!(
                     out,
@@ -74,10 +72,23 @@ fn measure(plan: &Plan) -> Result<(), String> {
     out.flush().map_err(|error| format!("stdout: {error}"))
 }
 
-fn arguments(program: &Program, round: usize) -> Result<Vec<CString>, String> {
-    program
-        .argv
-        .iter()
+/// One lap, of the program or of what comes before it.
+fn run(program: &Program, argv: &[Vec<u8>], round: usize) -> Result<sys::Lap, String> {
+    let argv = arguments(program, argv, round)?;
+    let lap = sys::lap(&argv).map_err(|error| format!("{}: {error}", program.name))?;
+    if lap.status == 0 {
+        return Ok(lap);
+    }
+    Err(format!(
+        "{}: {} ended with wait status {:#06x}",
+        program.name,
+        argv[0].to_string_lossy(),
+        lap.status
+    ))
+}
+
+fn arguments(program: &Program, argv: &[Vec<u8>], round: usize) -> Result<Vec<CString>, String> {
+    argv.iter()
         .map(|argument| {
             let text = String::from_utf8_lossy(argument).replace("{n}", &round.to_string());
             CString::new(text).map_err(|error| format!("{}: {error}", program.name))
@@ -108,15 +119,7 @@ fn parse(mut arguments: impl Iterator<Item = Vec<u8>>) -> Result<Plan, String> {
     if groups.next().is_none_or(|first| !first.is_empty()) {
         return Err("expected `--` after WARM-UP".into());
     }
-    let programs: Vec<Program> = groups
-        .map(|group| match group {
-            [name, argv @ ..] if !argv.is_empty() => Ok(Program {
-                name: String::from_utf8_lossy(name).into_owned(),
-                argv: argv.to_vec(),
-            }),
-            _ => Err("expected NAME PROGRAM ARG… after each `--`".to_owned()),
-        })
-        .collect::<Result<_, _>>()?;
+    let programs: Vec<Program> = groups.map(program).collect::<Result<_, _>>()?;
     if programs.is_empty() {
         return Err("no program to measure".into());
     }
@@ -124,6 +127,24 @@ fn parse(mut arguments: impl Iterator<Item = Vec<u8>>) -> Result<Plan, String> {
         runs,
         warm_up,
         programs,
+    })
+}
+
+fn program(group: &[Vec<u8>]) -> Result<Program, String> {
+    let wrong = || "expected NAME [BEFORE ARG… ;] PROGRAM ARG… after each `--`".to_owned();
+    let (name, words) = group.split_first().ok_or_else(wrong)?;
+    let (before, argv): (&[_], &[_]) = match words.iter().position(|word| word == b";") {
+        Some(0) => return Err(wrong()),
+        Some(end) => (&words[..end], &words[end + 1..]),
+        None => (&[], words),
+    };
+    if argv.is_empty() {
+        return Err(wrong());
+    }
+    Ok(Program {
+        name: String::from_utf8_lossy(name).into_owned(),
+        before: before.to_vec(),
+        argv: argv.to_vec(),
     })
 }
 
@@ -139,8 +160,30 @@ mod tests {
     fn programs_are_separated_by_dashes() {
         let plan = parse(words("100 5 -- a /bin/a -x -- b /bin/b run-{n}")).expect("a plan");
         assert_eq!((plan.runs, plan.warm_up, plan.programs.len()), (100, 5, 2));
-        let argv = arguments(&plan.programs[1], 7).expect("arguments");
+        let program = &plan.programs[1];
+        assert!(program.before.is_empty());
+        let argv = arguments(program, &program.argv, 7).expect("arguments");
         assert_eq!(argv, [c"/bin/b".to_owned(), c"run-7".to_owned()]);
+    }
+
+    #[test]
+    fn what_comes_before_a_lap_ends_with_a_semicolon() {
+        let plan = parse(words("1 0 -- a rm -r x ; /bin/a -x -- b /bin/b")).expect("a plan");
+        let [a, b] = plan.programs.as_slice() else {
+            panic!("two programs")
+        };
+        assert_eq!(a.before, [&b"rm"[..], b"-r", b"x"]);
+        assert_eq!(a.argv, [&b"/bin/a"[..], b"-x"]);
+        assert!(b.before.is_empty());
+    }
+
+    #[test]
+    fn a_failure_before_a_lap_ends_the_measurement() {
+        let plan = parse(words("1 0 -- a /bin/false ; /bin/true")).expect("a plan");
+        assert_eq!(
+            measure(&plan),
+            Err("a: /bin/false ended with wait status 0x0100".into())
+        );
     }
 
     #[test]
@@ -152,6 +195,8 @@ mod tests {
             "100 5 a",
             "100 5 --",
             "100 5 -- a",
+            "100 5 -- a ; /bin/a",
+            "100 5 -- a /bin/a ;",
             "x 5 -- a b",
         ] {
             assert!(parse(words(text)).is_err(), "{text:?}");
