@@ -58,6 +58,10 @@ impl Options {
     }
 }
 
+/// So many containers are looked at by each start in search of dead ones, chosen by chance: a start costs the
+/// same beside two hundred others. What needs a name, an address or a port of a dead one looks at all.
+const SWEEP: usize = 16;
+
 /// The plan of a start that is not made, [`Plan::unmet`] included. Nothing is changed on the host.
 ///
 /// # Errors
@@ -101,7 +105,7 @@ pub fn run(spec: &Spec, options: &Options) -> Result<ExitReport, Error> {
     clock.lap("started");
     let pid = program_pid(&running);
     // The container runs meanwhile, so this is no part of its start.
-    sweep(&store);
+    sweep(&store, SWEEP);
     sweep_claims(&store, &plan);
     let tty = running.pty.take().map(Tty::new);
     let service = net::service(&plan, options, &mut made);
@@ -150,7 +154,7 @@ fn prepare(spec: &Spec, options: &Options, store: &Store, made: &mut Made) -> Re
     let attachment = spec.namespaces.net.value.attachment();
     if attachment.is_some_and(|asked| asked.address.is_some()) {
         // Rules for a dead container at this address must not be met by this one.
-        sweep(store);
+        sweep(store, usize::MAX);
     }
     let net = net::claim(spec, options, &caller, made)
         .map_err(|problem| Error::Refused(vec![problem]))?;
@@ -247,7 +251,7 @@ fn program_pid(running: &Running) -> Option<u32> {
 /// that claim.
 fn sweep_claims(store: &Store, plan: &Plan) {
     if let Some(wiring) = &plan.wiring
-        && let Err(error) = crate::net::sweep(store.path(), &wiring.member)
+        && let Err(error) = crate::net::sweep(store.path(), &wiring.member, SWEEP)
     {
         tracing::warn!(%error, "cannot free a dead container's address");
     }

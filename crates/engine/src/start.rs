@@ -14,8 +14,7 @@ use rustix::process::Pid;
 
 use crate::cause::Cause;
 use crate::error::Failure;
-use crate::net::facts::table_name;
-use crate::net::{self, Claim, Held, LINGER, NetOp};
+use crate::net::{self, Claim, Held, LINGER, NetOp, Order};
 use crate::plan::{By, Ids, Op, Operation, Plan, Writer};
 use crate::spec::{At, IdMap, Spec};
 use crate::state::{IdRange, Record, StateDir, Store};
@@ -83,11 +82,14 @@ impl Made {
         self.group_dir.clone_from(&plan.cgroup);
         self.mount_point.clone_from(&plan.cgroup_mount);
         let member = plan.wiring.as_ref().map(|wiring| wiring.member.clone());
-        self.net.of(table_name(store.path()), member);
+        self.net.of(store.path(), member);
+        // Until both its record and its rules are there.
+        let order = plan.wiring.as_ref().map(|_| Order::shared(store.path()));
         for op in &plan.before {
             self.perform(op, spec, store, None)
                 .map_err(Refusal::Failed)?;
         }
+        drop(order);
         let running = self.clone_child(plan, |spawned, made| {
             for op in &plan.between {
                 made.perform(op, spec, store, Some(spawned))?;
@@ -194,7 +196,7 @@ impl Made {
             Op::Net(op) => match self.net.perform(op, spec, store, pid) {
                 // A port of a dead container's: usually they are cleaned up after when this one runs.
                 Err(cause) if matches!(op, NetOp::Firewall(_)) && cause.is_taken() => {
-                    sweep(store);
+                    sweep(store, usize::MAX);
                     self.net.perform(op, spec, store, pid)
                 }
                 done => done,
@@ -290,10 +292,12 @@ impl Made {
         if let Some(group) = self.group.take() {
             keep(&mut failed, group.remove_tree());
         }
+        let order = self.net.order();
         let slow = self.net.teardown(&mut failed);
         if let Some(state) = self.state.take() {
             keep(&mut failed, state.remove());
         }
+        drop(order);
         if let Some(range) = self.range.take() {
             keep(&mut failed, range.release());
         }
@@ -321,9 +325,17 @@ fn join(At { value: pid, origin }: &At<u32>) -> Result<OwnedFd, Refusal> {
         })
 }
 
-/// Clean up after supervisors that were killed; a failure concerns another container and is logged.
-pub(crate) fn sweep(store: &Store) {
-    if let Err(error) = store.sweep(|dead| recover(store.path(), dead)) {
+/// Clean up after supervisors that were killed, looking at `most` containers; a failure concerns another
+/// one and is logged.
+pub(crate) fn sweep(store: &Store, most: usize) {
+    let mut order = None;
+    let swept = store.sweep(most, |dead| {
+        if dead.network.is_some() && order.is_none() {
+            order = Order::shared(store.path());
+        }
+        recover(store.path(), dead);
+    });
+    if let Err(error) = swept {
         tracing::warn!(%error, "cannot clean up after a dead container");
     }
 }
@@ -335,7 +347,7 @@ fn recover(run_root: &Path, record: &Record) {
         if let Err(error) = net::remove_rules_of_the_dead(run_root, member) {
             tracing::warn!(%error, "cannot remove a dead container's firewall rules");
         }
-        if let Err(error) = net::sweep(run_root, member) {
+        if let Err(error) = net::sweep(run_root, member, usize::MAX) {
             tracing::warn!(%error, "cannot free a dead container's address");
         }
     }

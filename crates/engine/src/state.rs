@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{StateError, StateResult};
@@ -296,9 +297,10 @@ impl Store {
     ///
     /// # Errors
     /// The first failing call; the others were tried all the same.
-    pub fn sweep(&self, mut recover: impl FnMut(&Record)) -> StateResult<()> {
-        let mut first = self.sweep_ids();
-        for name in entries(&self.dir).map_err(self.call("getdents64", ""))? {
+    pub fn sweep(&self, most: usize, mut recover: impl FnMut(&Record)) -> StateResult<()> {
+        let mut first = self.sweep_ids(most);
+        let names = entries(&self.dir).map_err(self.call("getdents64", ""))?;
+        for name in some_of(names, most) {
             let Some(name) = name.to_str() else { continue };
             if is_ours(name) || half_made_by_a_living_process(name) {
                 continue;
@@ -341,7 +343,7 @@ impl Store {
     }
 
     /// Unlink the claims of dead containers.
-    fn sweep_ids(&self) -> StateResult<()> {
+    fn sweep_ids(&self, most: usize) -> StateResult<()> {
         let dir = match self.open_dir("ids") {
             Err(StateError::Call {
                 errno: Errno::NOENT,
@@ -349,7 +351,8 @@ impl Store {
             }) => return Ok(()),
             other => other?,
         };
-        for name in entries(&dir).map_err(self.call("getdents64", "ids"))? {
+        let names = entries(&dir).map_err(self.call("getdents64", "ids"))?;
+        for name in some_of(names, most) {
             let Some(slot) = name.to_str().and_then(|name| name.parse().ok()) else {
                 continue;
             };
@@ -520,6 +523,17 @@ fn entries(dir: &OwnedFd) -> Result<Vec<OsString>, Errno> {
     Ok(names)
 }
 
+/// `most` of them, neighbours, from a place that the clock chooses.
+fn some_of<T>(mut all: Vec<T>, most: usize) -> Vec<T> {
+    if all.len() > most {
+        let now = clock_gettime(ClockId::Monotonic).tv_nsec.unsigned_abs();
+        let place = now % all.len() as u64;
+        all.rotate_left(place as usize);
+        all.truncate(most);
+    }
+    all
+}
+
 fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         let written = rustix::io::retry_on_intr(|| rustix::io::write(file, bytes))?;
@@ -598,11 +612,24 @@ mod tests {
         std::fs::create_dir(store.path().join(".new.999999999.half")).expect("half-made");
         let mut recovered = Vec::new();
         store
-            .sweep(|r| recovered.push(r.name.clone()))
+            .sweep(usize::MAX, |r| recovered.push(r.name.clone()))
             .expect("swept");
         assert_eq!(recovered, ["dead"]);
         assert_eq!(names(&store), ["alive"]);
         alive.remove().expect("removable");
+    }
+
+    #[test]
+    fn a_sweep_of_some_looks_at_no_more_and_comes_to_all_in_time() {
+        let all: Vec<usize> = (0..100).collect();
+        assert_eq!(some_of(all.clone(), 100), all);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..10_000 {
+            let some = some_of(all.clone(), 16);
+            assert_eq!(some.len(), 16);
+            seen.extend(some);
+        }
+        assert_eq!(seen.len(), 100);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RawDir};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::Error;
 
@@ -194,8 +195,19 @@ impl Claims {
 
     /// All claims: file and text.
     pub(crate) fn list(&self) -> Result<Vec<(String, String)>, Error> {
+        self.some(usize::MAX)
+    }
+
+    /// `most` of them, neighbours in the directory.
+    fn some(&self, most: usize) -> Result<Vec<(String, String)>, Error> {
         let mut files = Vec::new();
         self.files(|file| files.push(file.to_owned()))?;
+        if files.len() > most {
+            let now = clock_gettime(ClockId::Monotonic).tv_nsec.unsigned_abs();
+            let place = now % files.len() as u64;
+            files.rotate_left(place as usize);
+            files.truncate(most);
+        }
         let mut claims = Vec::with_capacity(files.len());
         for file in files {
             if let Some(text) = self.read(&file)? {
@@ -232,7 +244,16 @@ impl Claims {
         &self,
         is_alive: &dyn Fn(&Holder) -> bool,
     ) -> Result<Vec<(String, String)>, Error> {
-        let mut dead = self.list()?;
+        self.sweep_some(usize::MAX, is_alive)
+    }
+
+    /// The same, looking at `most` claims, from a place that the clock chooses.
+    pub(crate) fn sweep_some(
+        &self,
+        most: usize,
+        is_alive: &dyn Fn(&Holder) -> bool,
+    ) -> Result<Vec<(String, String)>, Error> {
+        let mut dead = self.some(most)?;
         dead.retain(|(_, text)| !is_alive(&Holder::parse(text).0));
         if !dead.is_empty() {
             let claims: Vec<_> = dead.iter().map(|(f, t)| (f.as_str(), t.as_str())).collect();

@@ -522,6 +522,14 @@ fn a_flush_is_noticed_and_healed_and_connections_go_on() {
             // The start of a container is no news to the others.
             assert!(!readable(&watch));
             assert_eq!(watch.take().expect("take"), Seen::Nothing);
+            // With more ports than the filter looks at it wakes, and is no news all the same.
+            world.container(1, 3, |endpoint| {
+                let ports = 9000..9100;
+                let published = ports.flat_map(|port| any(Protocol::Tcp, port, 80));
+                endpoint.published = published.collect();
+            });
+            assert!(readable(&watch));
+            assert_eq!(watch.take().expect("take"), Seen::Nothing);
 
             let server = web.listen(80);
             let mut old = world.peer.dial("192.0.2.1:8080").expect("dial");

@@ -88,13 +88,13 @@ impl Claim {
     }
 }
 
-/// Free what dead supervisors held on the network of `member`.
-pub(crate) fn sweep(run_root: &Path, member: &Member) -> Result<(), netns::Error> {
+/// Free what dead supervisors held on the network of `member`, looking at `most` claims of each kind.
+pub(crate) fn sweep(run_root: &Path, member: &Member, most: usize) -> Result<(), netns::Error> {
     let dir = run_root.join("net").join(&member.network);
     if dir.exists() {
         let subnets = Subnets::new(&member.subnets)?;
-        Zone::open(&dir.join("names"), subnets)?.sweep(&is_alive)?;
-        Leases::open(&dir.join("leases"), subnets)?.sweep(&is_alive)?;
+        Zone::open(&dir.join("names"), subnets)?.sweep_some(most, &is_alive)?;
+        Leases::open(&dir.join("leases"), subnets)?.sweep_some(most, &is_alive)?;
     }
     Ok(())
 }

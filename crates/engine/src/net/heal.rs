@@ -9,17 +9,42 @@ use super::claim;
 use super::define::{Defined, NetworkError};
 use super::facts::{bridge_netfilter, table_name};
 use super::member::Member;
+use super::order::Order;
 use super::serve::Roots;
 use crate::state::Store;
 
 /// Compare what the kernel holds with what should be, and write all of it anew where that differs.
 /// Gives the differences that were found.
 ///
-/// Several supervisors may do this at once: each writes the same, at one instant.
-///
 /// # Errors
 /// What could not be read or written.
 pub(crate) fn heal(roots: &Roots) -> Result<Vec<Difference>, NetworkError> {
+    let order = Order::alone(&roots.run)?;
+    mend(roots, &order, &mut nft::Socket::open()?)
+}
+
+/// The same, after somebody has changed the firewall. All supervisors are woken by that: whoever finds
+/// that one of them has looked since then does not look again.
+///
+/// # Errors
+/// As [`heal`].
+pub(crate) fn heal_if_changed(roots: &Roots) -> Result<(), NetworkError> {
+    let order = Order::alone(&roots.run)?;
+    let mut socket = nft::Socket::open()?;
+    // Before the look: what changes meanwhile has another number.
+    let generation = socket.generation()?;
+    if order.right() != Some(generation) && mend(roots, &order, &mut socket)?.is_empty() {
+        order.found_right(generation);
+    }
+    Ok(())
+}
+
+/// `_alone`: nobody is in the middle of a start or an end, and nobody else does this.
+fn mend(
+    roots: &Roots,
+    _alone: &Order,
+    socket: &mut nft::Socket,
+) -> Result<Vec<Difference>, NetworkError> {
     let networks = present(roots)?;
     let members = members(roots);
     let firewall = Firewall::new(&table_name(&roots.run))?.loopback6(!bridge_netfilter());
@@ -28,8 +53,7 @@ pub(crate) fn heal(roots: &Roots) -> Result<Vec<Difference>, NetworkError> {
         .iter()
         .map(|(_, member)| member.endpoint())
         .collect();
-    let mut socket = nft::Socket::open()?;
-    let held = firewall.held(&mut socket)?;
+    let held = firewall.held(socket)?;
     let differences = firewall.differences(&networks, &endpoints, &held)?;
     if !differences.is_empty() {
         socket.commit(&firewall.whole(&networks, &endpoints)?)?;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use netns::firewall::Firewall;
@@ -17,6 +17,7 @@ use super::facts::table_name;
 use super::heal;
 use super::member::Member;
 use super::op::NetOp;
+use super::order::Order;
 use super::pasta::{self, Pasta};
 use super::ports;
 use super::serve::DNS_PORT;
@@ -42,7 +43,8 @@ pub(crate) struct Held {
     /// Rules of the container may exist.
     rules: bool,
     member: Option<Member>,
-    table: String,
+    /// Of the container's supervisor.
+    run_root: PathBuf,
     names: Option<Sockets>,
     pasta: Option<Pasta>,
 }
@@ -60,9 +62,9 @@ impl Held {
         self.slow.push(watch);
     }
 
-    /// Whose network it is, and what the engine root's tables are called.
-    pub(crate) fn of(&mut self, table: String, member: Option<Member>) {
-        (self.table, self.member) = (table, member);
+    /// Whose network it is, and where its record is.
+    pub(crate) fn of(&mut self, run_root: &Path, member: Option<Member>) {
+        (self.run_root, self.member) = (run_root.to_owned(), member);
     }
 
     /// The container's place on its network.
@@ -73,6 +75,11 @@ impl Held {
     /// The sockets on which names are asked for.
     pub(crate) fn name_sockets(&mut self) -> Option<Sockets> {
         self.names.take()
+    }
+
+    /// To be held while rules and record go, where there are rules.
+    pub(crate) fn order(&self) -> Option<Order> {
+        self.rules.then(|| Order::shared(&self.run_root)).flatten()
     }
 
     /// Execute one operation of a plan.
@@ -151,7 +158,7 @@ impl Held {
             keep(failed, pasta.stop());
         }
         if let (true, Some(member), Some(socket)) = (self.rules, &self.member, &mut self.firewall) {
-            keep(failed, remove_rules(socket, &self.table, member));
+            keep(failed, remove_rules(socket, &self.run_root, member));
         }
         for error in self.claim.take().into_iter().flat_map(Claim::release) {
             failed.push(Cause::from(error).to_string());
@@ -198,9 +205,9 @@ pub(crate) fn remove_rules_of_the_dead(run_root: &Path, dead: &Member) -> Result
 /// Take a container out of the firewall; what is gone already is fine.
 fn remove_rules(
     socket: &mut nft::Socket,
-    table: &str,
+    run_root: &Path,
     member: &Member,
 ) -> Result<(), netns::Error> {
-    let batch = Firewall::new(table)?.remove_endpoint(&member.endpoint())?;
+    let batch = Firewall::new(&table_name(run_root))?.remove_endpoint(&member.endpoint())?;
     socket.commit_removal(&batch)
 }

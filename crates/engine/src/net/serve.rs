@@ -87,7 +87,7 @@ impl Service {
                 return;
             }
         };
-        if ours && let Err(error) = heal::heal(&self.roots) {
+        if ours && let Err(error) = heal::heal_if_changed(&self.roots) {
             tracing::warn!(%error, "the firewall could not be mended");
         }
     }

@@ -122,6 +122,20 @@ impl Zone {
         self.claims.sweep(is_alive).map(|dead| dead.len())
     }
 
+    /// The same, looking at `most` entries only, chosen by chance: for whoever sweeps often.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Claim`].
+    pub fn sweep_some(
+        &self,
+        most: usize,
+        is_alive: &dyn Fn(&Holder) -> bool,
+    ) -> Result<usize, Error> {
+        let dead = self.claims.sweep_some(most, is_alive)?;
+        Ok(dead.len())
+    }
+
     /// What a name or alias stands for. `name` is in lower case.
     ///
     /// # Errors

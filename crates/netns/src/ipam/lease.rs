@@ -175,6 +175,19 @@ impl Leases {
         Ok(self.leases(self.claims.sweep(is_alive)?))
     }
 
+    /// The same, looking at `most` leases only, chosen by chance: for whoever sweeps often.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Claim`].
+    pub fn sweep_some(
+        &self,
+        most: usize,
+        is_alive: &dyn Fn(&Holder) -> bool,
+    ) -> Result<Vec<Lease>, Error> {
+        Ok(self.leases(self.claims.sweep_some(most, is_alive)?))
+    }
+
     fn leases(&self, claims: Vec<(String, String)>) -> Vec<Lease> {
         let lease = |(file, text): (String, String)| {
             let number = self.number_of_file(&file)?;

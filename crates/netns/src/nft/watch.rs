@@ -73,7 +73,8 @@ impl Watch {
             match recv(&self.fd, &mut self.buffer[..], RecvFlags::DONTWAIT) {
                 Ok((_, length)) => {
                     let length = length.min(self.buffer.len());
-                    for message in Messages(&self.buffer[..length]) {
+                    let messages = Messages(&self.buffer[..length]);
+                    for message in messages.filter(|message| !is_of_elements(message.kind)) {
                         // The table's name is attribute 1 of every object.
                         const { assert!(uapi::TABLE_NAME == uapi::RULE_TABLE) };
                         tables.extend(decode::table(&message));
@@ -113,6 +114,18 @@ impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Whether a message is about elements of sets, or only says that there is a new generation: the filter
+/// lets some of these pass.
+fn is_of_elements(kind: u16) -> bool {
+    let elements = [
+        libc::NFT_MSG_NEWSETELEM,
+        libc::NFT_MSG_DELSETELEM,
+        libc::NFT_MSG_NEWGEN,
+    ];
+    kind >> 8 == libc::NFNL_SUBSYS_NFTABLES as u16
+        && elements.contains(&libc::c_int::from(kind & 0xff))
 }
 
 /// How many messages of a datagram the filter looks at. With more it lets the datagram pass; the
