@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use image::{
-    Credentials, Error, Login, Platform, Pulled, Quiet, Reference, Registry, Settings, Store, pull,
+    Claim, Credentials, Descriptor, Digest, Error, Login, Platform, Progress, Pulled, Quiet,
+    Reference, Registry, Settings, Store, pull,
 };
 use server::{Act, Image, MANIFEST, Request, Server};
 
@@ -613,6 +614,74 @@ fn a_mirror_is_asked_first_and_the_registry_when_it_fails() {
         .map(|request| request.range)
         .collect();
     assert_eq!(asked, [Some(1 << 20)]);
+}
+
+#[test]
+fn a_mirror_that_has_something_else_is_passed_over() {
+    let image = Image::large();
+    for change in [
+        (|layer: &mut Vec<u8>| *layer.last_mut().expect("a byte") ^= 1) as fn(&mut Vec<u8>),
+        |layer| layer.push(0),
+    ] {
+        let server = with_layer(&image, |_, _| None);
+        let mirror = with_layer(&image, move |_, layer| {
+            let mut layer = layer.to_vec();
+            change(&mut layer);
+            Some(Act::Answer(200, vec![], layer))
+        });
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&directory.path().join("store")).expect("a store");
+        let mut settings = settings(&[&server, &mirror]);
+        settings.mirrors.insert(server.host(), vec![mirror.host()]);
+        let registry = Registry::new(settings).expect("a client");
+        pull(&store, &registry, &name(&server), &amd64(), &Quiet).expect("an image");
+        let ranges: Vec<_> = server.log().iter().map(|request| request.range).collect();
+        assert_eq!(ranges, [None]);
+        assert_eq!(mirror.count("GET", &image.layer(0)), 1);
+    }
+}
+
+/// Wants no more of a blob than so many bytes.
+struct Impatient(u64);
+
+impl Progress for Impatient {
+    fn bytes(&self, _digest: &Digest, so_far: u64, _shared: bool) -> bool {
+        so_far < self.0
+    }
+}
+
+#[test]
+fn a_pull_that_is_given_up_says_so_and_keeps_what_came() {
+    let image = Image::large();
+    let server = with_layer(&image, |_, _| None);
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Store::open(&directory.path().join("store")).expect("a store");
+    let registry = Registry::new(settings(&[&server])).expect("a client");
+    let pull = || {
+        pull(
+            &store,
+            &registry,
+            &name(&server),
+            &amd64(),
+            &Impatient(1 << 20),
+        )
+    };
+    let check = |result: Result<Pulled, Error>| {
+        let error = result.expect_err("given up");
+        let layer = image.layer(0);
+        assert!(
+            matches!(&error, Error::GivenUp { digest } if digest.to_string() == layer),
+            "{error}"
+        );
+        assert_eq!(left_in(directory.path(), "ingest").len(), 1);
+    };
+    check(pull());
+    // The same while another brings it.
+    let layer = &image.layers[0];
+    let wanted = Descriptor::new("", Digest::of(layer), layer.len() as u64);
+    let claim = store.claim(&wanted, &mut |_| false).expect("a claim");
+    assert!(matches!(claim, Claim::Mine(_)), "{claim:?}");
+    check(pull());
 }
 
 /// This test again, in a process of its own: with a server's address it only pulls.

@@ -199,12 +199,15 @@ impl Ingest<'_> {
                 break;
             }
         }
-        let whole_and_wrong =
-            self.written == self.size && self.hasher.clone().finish() != self.digest;
-        if self.written > self.size || whole_and_wrong {
+        if self.written >= self.size && !self.is_right() {
             self.restart()?;
         }
         Ok(())
+    }
+
+    /// Whether this is the blob that was promised, whole.
+    pub(crate) fn is_right(&self) -> bool {
+        self.written == self.size && self.hasher.clone().finish() == self.digest
     }
 
     /// Bytes that are there; a registry is asked for those after them.
