@@ -77,9 +77,8 @@ impl Store {
             source,
         };
         let bytes = serde_json::to_vec_pretty(record).map_err(json)?;
-        let fresh = files::fresh("name");
+        let (file, fresh) = self.fresh_file("name")?;
         let shown = self.shown("ingest", &fresh);
-        let file = self.fresh_file(&fresh)?;
         files::write(&file, &bytes, &shown)?;
         files::sync(&file, &shown)?;
         let name = record_file(&record.name);
