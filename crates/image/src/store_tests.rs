@@ -385,6 +385,20 @@ fn a_blob_of_our_own_is_named_when_it_is_whole() {
 }
 
 #[test]
+fn a_name_whose_record_is_damaged_can_be_forgotten() {
+    let (directory, store) = store();
+    drop(image(&store, "a:1", b"content"));
+    let images = directory.path().join("images/images");
+    let record = fs::read_dir(images).expect("names").next().expect("one");
+    fs::write(record.expect("one").path(), "{").expect("damaged");
+    let name = "a:1".parse().expect("a name");
+    store.image(&name).expect_err("damaged");
+    assert!(store.untag(&name).expect("forgotten"));
+    assert!(!store.untag(&name).expect("forgotten"));
+    assert_eq!(store.prune(Duration::MAX).expect("a prune").blobs.len(), 3);
+}
+
+#[test]
 fn prunes_at_the_same_time_remove_the_same_tree() {
     let (directory, store) = store();
     for round in 0..5 {

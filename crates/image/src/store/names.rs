@@ -111,16 +111,15 @@ impl Store {
         Ok(records)
     }
 
-    /// Forgets a name; `false` if it was not known. Its blobs stay until [`prune`](Self::prune).
+    /// Forgets a name, whatever its record says; `false` if it was not known. Its blobs stay until
+    /// [`prune`](Self::prune).
     ///
     /// # Errors
     ///
     /// [`Error::Call`].
     pub fn untag(&self, name: &Reference) -> Result<bool, Error> {
         let file = record_file(name);
-        let there = self.record(&file)?.is_some();
-        files::unlink(&self.images, &file, &self.shown("images", &file))?;
-        Ok(there)
+        files::unlink(&self.images, &file, &self.shown("images", &file))
     }
 
     fn record(&self, file: &str) -> Result<Option<Record>, Error> {
