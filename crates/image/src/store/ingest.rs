@@ -84,6 +84,11 @@ impl Store {
             if !is_still(&self.ingest, &name, &file)? {
                 continue;
             }
+            // It may also have been published before this file was made anew.
+            if self.blob(&wanted.digest)?.is_some() {
+                files::unlink(&self.ingest, &name, &shown)?;
+                continue;
+            }
             let (digest, size) = (wanted.digest.clone(), wanted.size);
             let hasher = Hasher::new(digest.algorithm());
             let mut ingest = Ingest {
