@@ -103,6 +103,10 @@ impl Staging<'_> {
         let name = file_name(diff_id);
         let store = self.store;
         let shown = store.shown("ingest", &self.name);
+        // What is in it must not be less durable than its name: nothing would look at it again. One call for
+        // the file system costs less than one for each file.
+        rustix::fs::syncfs(&self.directory)
+            .map_err(|errno| call(errno, || format!("syncfs({shown:?})")))?;
         // Before it is seen, as with blobs.
         files::lock_shared(&self.directory, &shown)?;
         if files::rename_new((&store.ingest, &self.name), (&store.layers, &name))? {
