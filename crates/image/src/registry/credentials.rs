@@ -278,6 +278,8 @@ pub fn remember(path: &Path, registry: &str, login: &Login) -> Result<(), Error>
                 }
                 (None, Login::Identity(token)) => json!({ "identitytoken": token }),
             };
+            // Under another spelling an old proof would be found before this one.
+            config.retain(|key, _| plain(key) != registry);
             config.insert(key.to_owned(), entry);
             Ok(true)
         },

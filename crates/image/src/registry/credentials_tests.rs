@@ -122,3 +122,25 @@ fn what_else_is_in_the_file_stays() {
     assert_eq!(value["HttpHeaders"]["a"], "b");
     assert_eq!(value["auths"]["a.example"]["auth"], STANDARD.encode("me:x"));
 }
+
+#[test]
+fn a_login_takes_the_place_of_the_one_before_however_that_is_spelled() {
+    let auth = STANDARD.encode("old:old");
+    let (_directory, path) = file(
+        &json!({ "auths": {
+            "docker.io": { "auth": auth },
+            "https://a.example/v1/": { "auth": auth },
+            "a.example/team": { "auth": auth },
+        }})
+        .to_string(),
+    );
+    for registry in ["docker.io", "a.example"] {
+        remember(&path, registry, &password("new", "new")).expect("remembered");
+        let credentials = Credentials::from_files(vec![path.clone()]);
+        let found = credentials.login(registry, "x").expect("a look");
+        assert_eq!(found, Some(password("new", "new")), "{registry}");
+    }
+    let credentials = Credentials::from_files(vec![path]);
+    let found = credentials.login("a.example", "team/x").expect("a look");
+    assert_eq!(found, Some(password("old", "old")));
+}
