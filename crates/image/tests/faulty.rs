@@ -514,6 +514,32 @@ fn redirects_are_bounded_and_lead_nowhere_inside() {
 }
 
 #[test]
+fn no_layer_is_sent_to_an_address_inside() {
+    let image = Image::new(&[b"layer"]);
+    let own = image.clone();
+    let server = Server::start(move |request| match request.method.as_str() {
+        "GET" => own.serve(request),
+        "HEAD" if request.path.contains("/manifests/") => own.serve(request),
+        "HEAD" => Act::Answer(404, vec![], vec![]),
+        _ => {
+            let location = "http://169.254.169.254/latest".to_owned();
+            Act::Answer(202, vec![("location", location)], vec![])
+        }
+    });
+    let directory = tempfile::tempdir().expect("a directory");
+    let pulled = pull_into(directory.path(), &server).expect("an image");
+    let store = Store::open(&directory.path().join("store")).expect("the store");
+    let registry = Registry::new(settings(&[&server])).expect("a client");
+    let (at, name) = (&pulled.record.manifest, name(&server));
+    let error = registry.push(&store, at, &name, None, &mut |_, _| {});
+    let error = error.expect_err("an address inside").to_string();
+    assert!(
+        error.ends_with("which is an address inside of this machine"),
+        "{error}"
+    );
+}
+
+#[test]
 fn credentials_do_not_follow_a_redirect_to_another_origin() {
     let image = Image::new(&[b"layer"]);
     let elsewhere = with_layer(&image, |_, _| None);
