@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::chain::ChainId;
 use crate::descriptor::Descriptor;
 use crate::error::Error;
 use crate::manifest::Manifest;
@@ -294,7 +295,7 @@ fn prune_takes_what_was_abandoned_and_not_what_is_written() {
 #[test]
 fn a_layer_appears_whole_and_stays_while_it_is_used() {
     let (directory, store) = store();
-    let id = Digest::of(b"a layer");
+    let id = ChainId::all(&[Digest::of(b"a layer")]).remove(0);
     assert!(store.layer(&id).expect("a look").is_none());
     let first = store.stage().expect("a directory");
     let inner = directory
@@ -460,4 +461,27 @@ fn what_is_young_is_not_abandoned_whatever_time_it_has() {
     // What is being removed already is removed at once.
     fs::rename(ingest.join(name), ingest.join("dead-1")).expect("renamed");
     assert_eq!(store.prune(hour).expect("a prune").partial, 1);
+}
+
+#[test]
+fn a_layer_is_held_by_the_images_that_have_it_on_the_same_layers() {
+    let (_directory, store) = store();
+    drop(image(&store, "a:1", b"content"));
+    let [content, below] = [&b"content"[..], b"below"].map(Digest::of);
+    let own = ChainId::all(std::slice::from_ref(&content)).remove(0);
+    let other = ChainId::all(&[below, content]).remove(1);
+    for id in [&own, &other] {
+        let staging = store.stage().expect("a directory");
+        drop(staging.publish(id).expect("the layer"));
+    }
+    let usage = store.usage().expect("usage").layers;
+    let holders = |id| {
+        usage
+            .iter()
+            .find(|(known, _)| known == id)
+            .map(|(_, all)| all.len())
+    };
+    assert_eq!((holders(&own), holders(&other)), (Some(1), Some(0)));
+    assert_eq!(store.prune(Duration::MAX).expect("a prune").layers, [other]);
+    assert!(store.layer(&own).expect("a look").is_some());
 }

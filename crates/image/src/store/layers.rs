@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags, chmodat, openat, renameat, unlinkat
 use rustix::io::Errno;
 
 use super::{Store, file_name, files, is_still};
-use crate::digest::Digest;
+use crate::chain::ChainId;
 use crate::error::{Error, call};
 
 /// A layer in use: as long as this lives, nobody removes it.
@@ -36,13 +36,13 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 
 impl Store {
-    /// The layer of a diffID, if it is unpacked.
+    /// A layer, if it is unpacked.
     ///
     /// # Errors
     ///
     /// [`Error::Call`].
-    pub fn layer(&self, diff_id: &Digest) -> Result<Option<Layer>, Error> {
-        let name = file_name(diff_id);
+    pub fn layer(&self, id: &ChainId) -> Result<Option<Layer>, Error> {
+        let name = file_name(id.digest());
         let shown = self.shown("layers", &name);
         loop {
             let directory = match openat(&self.layers, name.as_str(), DIRECTORY, Mode::empty()) {
@@ -93,14 +93,14 @@ impl AsFd for Staging<'_> {
 }
 
 impl Staging<'_> {
-    /// Makes the directory the layer of a diffID. If another process was faster, its layer is returned
+    /// Makes the directory a layer, unpacked with those below it that its name says. If another process was faster, its layer is returned
     /// and this one is removed.
     ///
     /// # Errors
     ///
     /// [`Error::Call`].
-    pub fn publish(self, diff_id: &Digest) -> Result<Layer, Error> {
-        let name = file_name(diff_id);
+    pub fn publish(self, id: &ChainId) -> Result<Layer, Error> {
+        let name = file_name(id.digest());
         let store = self.store;
         let shown = store.shown("ingest", &self.name);
         // What is in it must not be less durable than its name: nothing would look at it again. One call for
@@ -114,8 +114,8 @@ impl Staging<'_> {
         } else {
             remove_tree(&store.ingest, &self.name)?;
         }
-        store.layer(diff_id)?.ok_or_else(|| Error::Absent {
-            digest: diff_id.clone(),
+        store.layer(id)?.ok_or_else(|| Error::Absent {
+            digest: id.digest().clone(),
         })
     }
 

@@ -8,6 +8,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 
 use super::{Store, file_name, files, is_still, layers};
+use crate::chain::ChainId;
 use crate::digest::Digest;
 use crate::error::{Error, call};
 
@@ -20,8 +21,8 @@ const BATCH: usize = 128;
 pub struct Pruned {
     /// Blobs that are gone.
     pub blobs: Vec<Digest>,
-    /// Unpacked layers that are gone, by diffID.
-    pub layers: Vec<Digest>,
+    /// Unpacked layers that are gone.
+    pub layers: Vec<ChainId>,
     /// What was never finished.
     pub partial: usize,
     /// Bytes of the blobs and of what was never finished.
@@ -82,9 +83,9 @@ impl Store {
     fn prune_layers(&self, pruned: &mut Pruned) -> Result<(), Error> {
         let held = self.held()?;
         let mut candidates = self.all_layers()?;
-        candidates.retain(|digest| !held.layers.contains_key(digest));
-        for digest in candidates {
-            let name = file_name(&digest);
+        candidates.retain(|id| !held.layers.contains_key(id));
+        for id in candidates {
+            let name = file_name(id.digest());
             let directory = match self.lock_directory(&self.layers, &name)? {
                 Lock::Ours(directory) => directory,
                 Lock::Gone => continue,
@@ -93,14 +94,14 @@ impl Store {
                     continue;
                 }
             };
-            if self.held()?.layers.contains_key(&digest) {
+            if self.held()?.layers.contains_key(&id) {
                 continue;
             }
             // Out of sight first: a tree takes time to remove, and half a layer is none.
             let dead = files::fresh(layers::DEAD);
             if files::rename_new((&self.layers, &name), (&self.ingest, &dead))? {
                 layers::remove_tree(&self.ingest, &dead)?;
-                pruned.layers.push(digest);
+                pruned.layers.push(id);
             }
             drop(directory);
         }
