@@ -168,18 +168,21 @@ fn chosen_manifest(
         );
         return Err(Error::Document { what, why });
     }
+    let check = |got: u64| match got == chosen.size {
+        true => Ok(()),
+        false => Err(Error::Size {
+            digest: chosen.digest.clone(),
+            wanted: chosen.size,
+            got,
+        }),
+    };
     if let Some(blob) = store.blob(&chosen.digest)? {
+        check(blob.size())?;
         let manifest = read_manifest(chosen, &blob.document()?)?;
         return Ok((manifest, blob));
     }
     let (got, bytes) = registry.manifest(&name.with_digest(chosen.digest.clone()))?;
-    if got.size != chosen.size {
-        return Err(Error::Size {
-            digest: got.digest,
-            wanted: chosen.size,
-            got: got.size,
-        });
-    }
+    check(got.size)?;
     if got.media_type != chosen.media_type {
         let what = format!("manifest {}", got.digest);
         let why = format!(

@@ -464,6 +464,13 @@ fn the_manifest_for_the_machine_is_taken_from_an_index() {
     refused(&server, "no linux/amd64; it has linux/s390x");
     let server = serve(index(&[of("linux", "amd64", &own, 7)]));
     refused(&server, "has 7 bytes by its descriptor");
+    // The same where the manifest is there already.
+    let error = pull_into(directory.path(), &server).expect_err("another size");
+    assert!(
+        full(&error).contains("has 7 bytes by its descriptor"),
+        "{}",
+        full(&error)
+    );
     let nested = of("linux", "amd64", &other, 9).replace(MANIFEST, INDEX);
     refused(
         &serve(index(&[nested])),
