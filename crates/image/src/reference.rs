@@ -61,7 +61,7 @@ impl Reference {
         self.digest.as_ref()
     }
 
-    /// The same image by its digest alone: what a lock file holds.
+    /// The same name with a digest, which wins over the tag from then on: what a lock file holds.
     pub fn with_digest(&self, digest: Digest) -> Self {
         Self {
             digest: Some(digest),
