@@ -179,14 +179,20 @@ impl<'a> Tree<'a> {
     }
 
     /// Gives the directories that left the cache their time, but for those that are still in use: by an entry,
-    /// or by another name that is in the cache.
+    /// or by another name that is in the cache. One that is here by two names counts once.
     fn leave(&mut self) -> Result<(), Error> {
+        let mut left: Vec<(Vec<u8>, Rc<Dir>)> = Vec::new();
         for (path, dir) in std::mem::take(&mut self.busy) {
+            let mut others = self.cache.iter().chain(&left);
+            if !others.any(|(_, other)| Rc::ptr_eq(other, &dir)) {
+                left.push((path, dir));
+            }
+        }
+        for (path, dir) in left {
             match Rc::try_unwrap(dir) {
                 Ok(dir) if dir.changed.get() => futimens(&dir.fd, &times(dir.mtime.get()))
                     .map_err(Error::call(&path, Call::Utimens))?,
                 Ok(_) => {}
-                Err(dir) if self.cache.iter().any(|(_, known)| Rc::ptr_eq(known, &dir)) => {}
                 Err(dir) => self.busy.push((path, dir)),
             }
         }
