@@ -137,7 +137,14 @@ impl Credentials {
         }
         for path in &self.files {
             let Some(bytes) = read(path)? else { continue };
-            let config: Config = json::parse(&path.display().to_string(), &bytes)?;
+            let value: Value = json::parse(&path.display().to_string(), &bytes)?;
+            // Not the reader's words: they would quote the value that is of the wrong kind.
+            let config = Config::deserialize(value)
+                .ok()
+                .ok_or_else(|| Error::Credentials {
+                    path: path.clone(),
+                    why: "is not written as Docker and podman write it",
+                })?;
             if let Some(login) = config.login(path, registry, repository)? {
                 return Ok(Some(login));
             }

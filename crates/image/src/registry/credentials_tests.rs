@@ -61,6 +61,10 @@ fn damaged_files_are_errors_that_tell_no_secret() {
             "no colon",
         ),
         (
+            "{\"auths\":{\"a.example\":\"secret\"}}",
+            "is not written as Docker and podman",
+        ),
+        (
             "{\"credsStore\":\"../../bin/sh\"}",
             "is no name of a helper",
         ),
@@ -73,7 +77,8 @@ fn damaged_files_are_errors_that_tell_no_secret() {
         let error = Credentials::from_files(vec![path])
             .login("a.example", "x")
             .expect_err(text);
-        let error = error.to_string();
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        let error = format!("{error} {}", source.unwrap_or_default());
         assert!(error.contains(why), "{error}");
         assert!(
             !error.contains("secret") && !error.contains("c2Vj"),
