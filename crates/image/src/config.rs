@@ -108,7 +108,11 @@ impl ImageConfig {
             .filter(|text| !text.is_empty());
         let user = config.user.as_deref().filter(|text| !text.is_empty());
         Ok(Self {
-            platform: raw.platform,
+            platform: Platform {
+                os: raw.os,
+                architecture: raw.architecture,
+                variant: raw.variant,
+            },
             env: env(config.env.unwrap_or_default())?,
             working_dir: working_dir(config.working_dir)?,
             user: user.map(User::parse).transpose()?,

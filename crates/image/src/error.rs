@@ -109,6 +109,12 @@ pub enum Error {
         /// The blob.
         digest: Digest,
     },
+    /// A blob that the caller did not want to wait for any longer.
+    #[error("{digest} was given up before it was whole")]
+    GivenUp {
+        /// The blob.
+        digest: Digest,
+    },
     /// Something in the store that this program did not put there so.
     #[error("{path:?}: {why}")]
     Store {

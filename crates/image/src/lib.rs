@@ -26,6 +26,7 @@
 //! [image specification]: https://github.com/opencontainers/image-spec/blob/main/spec.md
 //! [distribution specification]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
+mod chain;
 mod config;
 mod descriptor;
 mod digest;
@@ -40,6 +41,7 @@ mod reference;
 mod registry;
 mod store;
 
+pub use chain::ChainId;
 pub use config::{Health, History, Id, ImageConfig, Port, Probe, User};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher};

@@ -23,7 +23,8 @@ pub trait Progress: Sync {
     /// What there is to bring, the configuration and the layers, before anything of it is brought.
     fn blobs(&self, _blobs: &[Descriptor]) {}
 
-    /// So many bytes of a blob are there; `shared` if another process brings them. `false` ends the pull.
+    /// So many bytes of a blob are there; `shared` if another process brings them. `false` ends the pull with
+    /// [`Error::GivenUp`].
     fn bytes(&self, _digest: &Digest, _so_far: u64, _shared: bool) -> bool {
         true
     }
@@ -167,18 +168,21 @@ fn chosen_manifest(
         );
         return Err(Error::Document { what, why });
     }
+    let check = |got: u64| match got == chosen.size {
+        true => Ok(()),
+        false => Err(Error::Size {
+            digest: chosen.digest.clone(),
+            wanted: chosen.size,
+            got,
+        }),
+    };
     if let Some(blob) = store.blob(&chosen.digest)? {
+        check(blob.size())?;
         let manifest = read_manifest(chosen, &blob.document()?)?;
         return Ok((manifest, blob));
     }
     let (got, bytes) = registry.manifest(&name.with_digest(chosen.digest.clone()))?;
-    if got.size != chosen.size {
-        return Err(Error::Size {
-            digest: got.digest,
-            wanted: chosen.size,
-            got: got.size,
-        });
-    }
+    check(got.size)?;
     if got.media_type != chosen.media_type {
         let what = format!("manifest {}", got.digest);
         let why = format!(
@@ -232,7 +236,7 @@ fn content(
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (held, errors) = (Mutex::new(vec![first]), Mutex::new(Vec::new()));
     let work = || {
-        while !stop.load(Ordering::Relaxed) {
+        while !stop.load(Ordering::Acquire) {
             let Some((at, layer)) = parts.get(next.fetch_add(1, Ordering::Relaxed)) else {
                 return;
             };
@@ -241,8 +245,9 @@ fn content(
             match brought {
                 Ok(blob) => lock(&held).push(blob),
                 Err(error) => {
-                    stop.store(true, Ordering::Relaxed);
+                    // Before the others are stopped: what they then say is no cause.
                     lock(&errors).push(error);
+                    stop.store(true, Ordering::Release);
                 }
             }
         }
@@ -275,7 +280,7 @@ fn bring(
 ) -> Result<Blob, Error> {
     let digest = &part.digest;
     let go_on =
-        |so_far, shared| !stop.load(Ordering::Relaxed) && progress.bytes(digest, so_far, shared);
+        |so_far, shared| !stop.load(Ordering::Acquire) && progress.bytes(digest, so_far, shared);
     let mut is_first = true;
     loop {
         let mut ingest = match store.claim(part, &mut |so_far| go_on(so_far, true))? {
@@ -284,7 +289,7 @@ fn bring(
                 return Ok(blob);
             }
             Claim::Given => {
-                return Err(Error::Absent {
+                return Err(Error::GivenUp {
                     digest: digest.clone(),
                 });
             }

@@ -7,7 +7,7 @@
 //! [distribution reference]: https://pkg.go.dev/github.com/distribution/reference
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::digest::Digest;
@@ -61,7 +61,7 @@ impl Reference {
         self.digest.as_ref()
     }
 
-    /// The same image by its digest alone: what a lock file holds.
+    /// The same name with a digest, which wins over the tag from then on: what a lock file holds.
     pub fn with_digest(&self, digest: Digest) -> Self {
         Self {
             digest: Some(digest),
@@ -229,10 +229,25 @@ pub(crate) fn check_host(host: &str) -> Result<(), &'static str> {
         }
     }
     match name {
+        Some(name) if name.rsplit('.').next().is_some_and(is_number) => {
+            match name.parse::<Ipv4Addr>() {
+                Ok(_) => Ok(()),
+                Err(_) => Err("a host that ends in a number is an IPv4 address in four parts"),
+            }
+        }
         Some(name) if !name.split('.').all(is_label) => {
             Err("a host is made of letters, digits and hyphens, in parts with dots between them")
         }
         _ => Ok(()),
+    }
+}
+
+/// What getaddrinfo(3) takes for a number of an address: `127.1` and `0x7f000001` are 127.0.0.1 there.
+fn is_number(label: &str) -> bool {
+    let label = label.to_ascii_lowercase();
+    match label.strip_prefix("0x") {
+        Some(rest) => rest.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit()),
     }
 }
 

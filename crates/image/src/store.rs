@@ -4,7 +4,7 @@
 //! blobs/sha256/HEX    a blob: whole, verified, never changed
 //! ingest/…            what is still being written; ingest/sha256-HEX is gone on with by whoever comes next
 //! images/HEX.json     a name and what it leads to; HEX is the name's own digest
-//! layers/sha256-HEX/  an unpacked layer, by the digest of its archive
+//! layers/sha256-HEX/  an unpacked layer, by its chain ID
 //! ```
 //!
 //! There is no lock over the whole, no index and no daemon. Everything appears by rename, and who uses an object holds

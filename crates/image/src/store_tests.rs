@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::chain::ChainId;
 use crate::descriptor::Descriptor;
 use crate::error::Error;
 use crate::manifest::Manifest;
@@ -294,7 +295,7 @@ fn prune_takes_what_was_abandoned_and_not_what_is_written() {
 #[test]
 fn a_layer_appears_whole_and_stays_while_it_is_used() {
     let (directory, store) = store();
-    let id = Digest::of(b"a layer");
+    let id = ChainId::all(&[Digest::of(b"a layer")]).remove(0);
     assert!(store.layer(&id).expect("a look").is_none());
     let first = store.stage().expect("a directory");
     let inner = directory
@@ -382,4 +383,105 @@ fn a_blob_of_our_own_is_named_when_it_is_whole() {
     writer.write_all(b"hello").expect("bytes");
     let blob = writer.finish().expect("a blob");
     assert_eq!((blob.digest(), blob.size()), (&Digest::of(b"hello"), 5));
+}
+
+#[test]
+fn a_name_whose_record_is_damaged_can_be_forgotten() {
+    let (directory, store) = store();
+    drop(image(&store, "a:1", b"content"));
+    let images = directory.path().join("images/images");
+    let record = fs::read_dir(images).expect("names").next().expect("one");
+    fs::write(record.expect("one").path(), "{").expect("damaged");
+    let name = "a:1".parse().expect("a name");
+    store.image(&name).expect_err("damaged");
+    assert!(store.untag(&name).expect("forgotten"));
+    assert!(!store.untag(&name).expect("forgotten"));
+    assert_eq!(store.prune(Duration::MAX).expect("a prune").blobs.len(), 3);
+}
+
+#[test]
+fn prunes_at_the_same_time_remove_the_same_tree() {
+    let (directory, store) = store();
+    for round in 0..5 {
+        // Left by a process that died while it unpacked, and by one that died while it removed.
+        for name in ["layer-1", "dead-1"] {
+            let mut deep = directory.path().join("images/ingest").join(name);
+            for at in 0..60 {
+                deep.push("d");
+                fs::create_dir_all(deep.join(format!("e{at}/f"))).expect("a tree");
+                fs::write(deep.join("file"), "x").expect("a file");
+            }
+        }
+        std::thread::scope(|scope| {
+            let prunes: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| store.prune(Duration::ZERO)))
+                .collect();
+            for prune in prunes {
+                prune.join().expect("a thread").expect("a prune");
+            }
+        });
+        assert_eq!(ingested(&store), [""; 0], "round {round}");
+    }
+}
+
+#[test]
+fn a_prune_disturbs_nobody_who_begins() {
+    let (_directory, store) = store();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    store.prune(Duration::ZERO).expect("a prune");
+                }
+            });
+        }
+        let begun: Result<Vec<_>, _> = (0..300)
+            .map(|_| {
+                store.stage()?.discard()?;
+                store.writer().map(drop)
+            })
+            .collect();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        begun.expect("three hundred times");
+    });
+}
+
+/// The time of a layer's root is the layer's own, and old.
+#[test]
+fn what_is_young_is_not_abandoned_whatever_time_it_has() {
+    let (directory, store) = store();
+    let hour = Duration::from_secs(3600);
+    let ingest = directory.path().join("images/ingest");
+    drop(store.stage().expect("a directory"));
+    let name = &ingested(&store)[0];
+    let root = fs::File::open(ingest.join(name)).expect("the directory");
+    root.set_modified(std::time::UNIX_EPOCH).expect("its time");
+    assert_eq!(store.prune(hour).expect("a prune").partial, 0);
+    // What is being removed already is removed at once.
+    fs::rename(ingest.join(name), ingest.join("dead-1")).expect("renamed");
+    assert_eq!(store.prune(hour).expect("a prune").partial, 1);
+}
+
+#[test]
+fn a_layer_is_held_by_the_images_that_have_it_on_the_same_layers() {
+    let (_directory, store) = store();
+    drop(image(&store, "a:1", b"content"));
+    let [content, below] = [&b"content"[..], b"below"].map(Digest::of);
+    let own = ChainId::all(std::slice::from_ref(&content)).remove(0);
+    let other = ChainId::all(&[below, content]).remove(1);
+    for id in [&own, &other] {
+        let staging = store.stage().expect("a directory");
+        drop(staging.publish(id).expect("the layer"));
+    }
+    let usage = store.usage().expect("usage").layers;
+    let holders = |id| {
+        usage
+            .iter()
+            .find(|(known, _)| known == id)
+            .map(|(_, all)| all.len())
+    };
+    assert_eq!((holders(&own), holders(&other)), (Some(1), Some(0)));
+    assert_eq!(store.prune(Duration::MAX).expect("a prune").layers, [other]);
+    assert!(store.layer(&own).expect("a look").is_some());
 }

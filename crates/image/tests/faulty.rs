@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use image::{
-    Credentials, Error, Login, Platform, Pulled, Quiet, Reference, Registry, Settings, Store, pull,
+    Claim, Credentials, Descriptor, Digest, Error, Login, Platform, Progress, Pulled, Quiet,
+    Reference, Registry, Settings, Store, pull,
 };
 use server::{Act, Image, MANIFEST, Request, Server};
 
@@ -20,7 +21,8 @@ fn settings(servers: &[&Server]) -> Settings {
     Settings {
         plain_http: servers.iter().map(|server| server.host()).collect(),
         backoff: Duration::from_millis(1),
-        stall: Duration::from_secs(1),
+        // Long enough for a machine that is busy with something else.
+        stall: Duration::from_secs(10),
         patience: Duration::from_secs(2),
         ..Settings::default()
     }
@@ -35,8 +37,12 @@ fn amd64() -> Platform {
 }
 
 fn pull_into(directory: &Path, server: &Server) -> Result<Pulled, Error> {
+    pull_with(settings(&[server]), directory, server)
+}
+
+fn pull_with(settings: Settings, directory: &Path, server: &Server) -> Result<Pulled, Error> {
     let store = Store::open(&directory.join("store")).expect("a store");
-    let registry = Registry::new(settings(&[server])).expect("a client");
+    let registry = Registry::new(settings).expect("a client");
     pull(&store, &registry, &name(server), &amd64(), &Quiet)
 }
 
@@ -102,9 +108,14 @@ fn refused(server: &Server, why: &str) -> Error {
 
 #[track_caller]
 fn works(image: &Image, server: &Server) {
+    works_with(settings(&[server]), image, server);
+}
+
+#[track_caller]
+fn works_with(settings: Settings, image: &Image, server: &Server) {
     let directory = tempfile::tempdir().expect("a directory");
-    let pulled =
-        pull_into(directory.path(), server).unwrap_or_else(|error| panic!("{}", full(&error)));
+    let pulled = pull_with(settings, directory.path(), server)
+        .unwrap_or_else(|error| panic!("{}", full(&error)));
     assert_eq!(pulled.record.target.digest, image.digest());
     let blob = directory
         .path()
@@ -226,8 +237,12 @@ fn a_stall_is_given_up_and_so_is_a_drip() {
         )),
         _ => None,
     });
+    let settings = Settings {
+        stall: Duration::from_secs(1),
+        ..settings(&[&server])
+    };
     // What dripped in was wrong, which the digest tells: it is brought anew.
-    works(&image, &server);
+    works_with(settings, &image, &server);
     assert!(server.count("GET", &image.layer(0)) >= 4);
 }
 
@@ -449,6 +464,13 @@ fn the_manifest_for_the_machine_is_taken_from_an_index() {
     refused(&server, "no linux/amd64; it has linux/s390x");
     let server = serve(index(&[of("linux", "amd64", &own, 7)]));
     refused(&server, "has 7 bytes by its descriptor");
+    // The same where the manifest is there already.
+    let error = pull_into(directory.path(), &server).expect_err("another size");
+    assert!(
+        full(&error).contains("has 7 bytes by its descriptor"),
+        "{}",
+        full(&error)
+    );
     let nested = of("linux", "amd64", &other, 9).replace(MANIFEST, INDEX);
     refused(
         &serve(index(&[nested])),
@@ -496,6 +518,32 @@ fn redirects_are_bounded_and_lead_nowhere_inside() {
     refused(&to("file:///etc/passwd"), "neither https: nor http:");
     refused(&to("//evil.example/"), "without a scheme");
     refused(&to(""), "redirects to \"\"");
+}
+
+#[test]
+fn no_layer_is_sent_to_an_address_inside() {
+    let image = Image::new(&[b"layer"]);
+    let own = image.clone();
+    let server = Server::start(move |request| match request.method.as_str() {
+        "GET" => own.serve(request),
+        "HEAD" if request.path.contains("/manifests/") => own.serve(request),
+        "HEAD" => Act::Answer(404, vec![], vec![]),
+        _ => {
+            let location = "http://169.254.169.254/latest".to_owned();
+            Act::Answer(202, vec![("location", location)], vec![])
+        }
+    });
+    let directory = tempfile::tempdir().expect("a directory");
+    let pulled = pull_into(directory.path(), &server).expect("an image");
+    let store = Store::open(&directory.path().join("store")).expect("the store");
+    let registry = Registry::new(settings(&[&server])).expect("a client");
+    let (at, name) = (&pulled.record.manifest, name(&server));
+    let error = registry.push(&store, at, &name, None, &mut |_, _| {});
+    let error = error.expect_err("an address inside").to_string();
+    assert!(
+        error.ends_with("which is an address inside of this machine"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -613,6 +661,74 @@ fn a_mirror_is_asked_first_and_the_registry_when_it_fails() {
         .map(|request| request.range)
         .collect();
     assert_eq!(asked, [Some(1 << 20)]);
+}
+
+#[test]
+fn a_mirror_that_has_something_else_is_passed_over() {
+    let image = Image::large();
+    for change in [
+        (|layer: &mut Vec<u8>| *layer.last_mut().expect("a byte") ^= 1) as fn(&mut Vec<u8>),
+        |layer| layer.push(0),
+    ] {
+        let server = with_layer(&image, |_, _| None);
+        let mirror = with_layer(&image, move |_, layer| {
+            let mut layer = layer.to_vec();
+            change(&mut layer);
+            Some(Act::Answer(200, vec![], layer))
+        });
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&directory.path().join("store")).expect("a store");
+        let mut settings = settings(&[&server, &mirror]);
+        settings.mirrors.insert(server.host(), vec![mirror.host()]);
+        let registry = Registry::new(settings).expect("a client");
+        pull(&store, &registry, &name(&server), &amd64(), &Quiet).expect("an image");
+        let ranges: Vec<_> = server.log().iter().map(|request| request.range).collect();
+        assert_eq!(ranges, [None]);
+        assert_eq!(mirror.count("GET", &image.layer(0)), 1);
+    }
+}
+
+/// Wants no more of a blob than so many bytes.
+struct Impatient(u64);
+
+impl Progress for Impatient {
+    fn bytes(&self, _digest: &Digest, so_far: u64, _shared: bool) -> bool {
+        so_far < self.0
+    }
+}
+
+#[test]
+fn a_pull_that_is_given_up_says_so_and_keeps_what_came() {
+    let image = Image::large();
+    let server = with_layer(&image, |_, _| None);
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Store::open(&directory.path().join("store")).expect("a store");
+    let registry = Registry::new(settings(&[&server])).expect("a client");
+    let pull = || {
+        pull(
+            &store,
+            &registry,
+            &name(&server),
+            &amd64(),
+            &Impatient(1 << 20),
+        )
+    };
+    let check = |result: Result<Pulled, Error>| {
+        let error = result.expect_err("given up");
+        let layer = image.layer(0);
+        assert!(
+            matches!(&error, Error::GivenUp { digest } if digest.to_string() == layer),
+            "{error}"
+        );
+        assert_eq!(left_in(directory.path(), "ingest").len(), 1);
+    };
+    check(pull());
+    // The same while another brings it.
+    let layer = &image.layers[0];
+    let wanted = Descriptor::new("", Digest::of(layer), layer.len() as u64);
+    let claim = store.claim(&wanted, &mut |_| false).expect("a claim");
+    assert!(matches!(claim, Claim::Mine(_)), "{claim:?}");
+    check(pull());
 }
 
 /// This test again, in a process of its own: with a server's address it only pulls.

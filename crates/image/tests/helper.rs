@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use image::{Credentials, Error, Login, forget, remember};
 
@@ -18,6 +19,9 @@ esac
 "#;
 const BROKEN: &str = "#!/bin/sh\necho 'the key ring is locked'; exit 1\n";
 const TOKEN: &str = "#!/bin/sh\nprintf '{\"Username\":\"<token>\",\"Secret\":\"identity\"}'\n";
+/// Leaves something behind that holds its standard output.
+const AGENT: &str =
+    "#!/bin/sh\nsleep 100 &\nprintf '{\"Username\":\"<token>\",\"Secret\":\"identity\"}'\n";
 
 fn program(directory: &Path, name: &str, text: &str) {
     let path = directory.join(format!("docker-credential-{name}"));
@@ -32,7 +36,12 @@ fn with_helpers(test: &str) -> bool {
         return true;
     }
     let directory = tempfile::tempdir().expect("a directory");
-    for (name, text) in [("keeper", HELPER), ("broken", BROKEN), ("token", TOKEN)] {
+    for (name, text) in [
+        ("keeper", HELPER),
+        ("broken", BROKEN),
+        ("token", TOKEN),
+        ("agent", AGENT),
+    ] {
         program(directory.path(), name, text);
     }
     let path = std::env::var("PATH").expect("a PATH");
@@ -93,4 +102,25 @@ fn a_helper_that_fails_is_an_error_and_a_token_is_a_token() {
     assert_eq!(error.to_string(), said);
     let token = credentials.login("b.example", "x").expect("a token");
     assert_eq!(token, Some(Login::Identity("identity".to_owned())));
+}
+
+#[test]
+fn an_agent_that_a_helper_leaves_behind_is_not_waited_for() {
+    if !with_helpers("an_agent_that_a_helper_leaves_behind_is_not_waited_for") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("config.json");
+    fs::write(&file, r#"{"credsStore":"agent"}"#).expect("a file");
+    let begun = Instant::now();
+    let login = Credentials::from_files(vec![file]).login("a.example", "x");
+    assert_eq!(
+        login.expect("a token"),
+        Some(Login::Identity("identity".to_owned()))
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(50),
+        "{:?}",
+        begun.elapsed()
+    );
 }

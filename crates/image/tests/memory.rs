@@ -1,4 +1,4 @@
-//! How much memory the worst layers take, as the kernel counted it.
+//! How much memory the worst layers and documents take, as the kernel counted it.
 //!
 //! One test and one program: what is measured is the largest of all children of this process.
 
@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use image::layer::{Limits, Options, OverlayAttrs, Owners, Unpack};
+use image::{Descriptor, Digest, ImageConfig, Manifest};
 use tarball::{Head, dir, file, long, pax};
 
 const PLACE: &str = "IMAGE_TEST_MEMORY_PLACE";
@@ -69,8 +70,47 @@ fn largest() -> i64 {
     usage.ru_maxrss * 1024
 }
 
+const DOCUMENT: &str = "IMAGE_TEST_MEMORY_DOCUMENT";
+
+/// Another such process: it reads a configuration of the largest size, as wide as JSON can be.
 #[test]
-fn no_layer_takes_more_than_64_mib() {
+fn the_process_that_reads_documents() {
+    let Ok(what) = std::env::var(DOCUMENT) else {
+        return;
+    };
+    let most = usize::try_from(image::MAX_DOCUMENT).expect("small") - 200;
+    let filler = match what.as_str() {
+        "numbers" => format!("[{}0]", "0,".repeat(most / 2)),
+        _ => {
+            let keys = (0..most / 12).map(|at| format!("\"{at:x}\":\"\","));
+            format!("{{{}\"\":\"\"}}", keys.collect::<String>())
+        }
+    };
+    let config = format!(
+        r#"{{"os":"linux","architecture":"amd64","rootfs":{{"type":"layers","diff_ids":[]}},"x":{filler}}}"#
+    );
+    drop(filler);
+    let blob = |media_type: &str| Descriptor::new(media_type, Digest::of(b""), 0);
+    let manifest = Manifest::new(blob("config"), vec![blob("layer")]);
+    let error = ImageConfig::parse(&manifest, config.as_bytes()).expect_err("for no layer");
+    assert!(error.to_string().ends_with("the manifest has 1"), "{error}");
+}
+
+#[test]
+fn nothing_takes_more_than_64_mib() {
+    for what in ["numbers", "keys"] {
+        let program = std::env::current_exe().expect("this program");
+        let mut command = Command::new(program);
+        command.args(["the_process_that_reads_documents", "--exact"]);
+        let status = command.env(DOCUMENT, what).stdout(Stdio::null()).status();
+        assert!(status.expect("this program again").success());
+        assert!(largest() <= MOST, "{what}: {} bytes", largest());
+    }
+    layers();
+}
+
+/// No layer does.
+fn layers() {
     let check = |name: &str| {
         let now = largest();
         assert!(now <= MOST, "{name}: {now} bytes");

@@ -8,6 +8,7 @@ mod tarball;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use image::layer::{
@@ -288,5 +289,37 @@ proptest! {
         try_archive(&data);
         let directory = tempfile::tempdir().expect("a directory");
         let _any_answer = unpack(directory.path(), &data[..], None, &Limits::default());
+    }
+}
+
+#[test]
+fn a_directory_keeps_its_time_when_something_in_it_is_replaced() {
+    let deep = "e/".repeat(20);
+    for (name, parts) in [
+        (
+            "a link by a file",
+            vec![symlink("d/a", "b"), file("d/a", "x")],
+        ),
+        (
+            "a directory by a file",
+            vec![dir("d/a"), file("d/a/b", ""), file("d/a", "x")],
+        ),
+        (
+            "a directory by a link",
+            vec![dir("d/a"), symlink("d/a", "b")],
+        ),
+        // So many new directories that the one of the target leaves the cache meanwhile.
+        (
+            "a link from far",
+            vec![file("d/a", "x"), hard(&format!("{deep}h"), "d/a")],
+        ),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let parts: Vec<_> = [vec![dir("d")], parts].concat();
+        let limits = Limits::default();
+        unpack(directory.path(), &tar(&parts)[..], None, &limits).expect("an honest layer");
+        let facts = fs::metadata(directory.path().join("d")).expect("d");
+        // As `Head::new` has it.
+        assert_eq!(facts.mtime(), 0o10_000_000_000, "{name}");
     }
 }

@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::health;
 use crate::digest::Digest;
-use crate::platform::Platform;
 
 #[derive(Deserialize)]
 pub(super) struct Image {
-    #[serde(flatten)]
-    pub(super) platform: Platform,
+    // Not a flattened `Platform`: serde would first keep all keys that nobody asked for, at many times their size.
+    pub(super) os: String,
+    pub(super) architecture: String,
+    #[serde(default)]
+    pub(super) variant: String,
     pub(super) created: Option<String>,
     pub(super) config: Option<Config>,
     pub(super) rootfs: RootFs,

@@ -42,8 +42,8 @@ worded! {
 }
 
 impl Found {
-    /// By the magic numbers. A tar archive cannot start with one: its first bytes are the name of an entry,
-    /// and where a name happens to begin so, the checksum field tells.
+    /// By the magic numbers. A tar archive starts with the name of its first entry: one whose name begins like
+    /// this is taken for what it looks like, and refused.
     pub fn of(start: &[u8]) -> Self {
         match start {
             [0x1f, 0x8b, ..] => Self::Gzip,

@@ -137,7 +137,14 @@ impl Credentials {
         }
         for path in &self.files {
             let Some(bytes) = read(path)? else { continue };
-            let config: Config = json::parse(&path.display().to_string(), &bytes)?;
+            let value: Value = json::parse(&path.display().to_string(), &bytes)?;
+            // Not the reader's words: they would quote the value that is of the wrong kind.
+            let config = Config::deserialize(value)
+                .ok()
+                .ok_or_else(|| Error::Credentials {
+                    path: path.clone(),
+                    why: "is not written as Docker and podman write it",
+                })?;
             if let Some(login) = config.login(path, registry, repository)? {
                 return Ok(Some(login));
             }
@@ -278,6 +285,8 @@ pub fn remember(path: &Path, registry: &str, login: &Login) -> Result<(), Error>
                 }
                 (None, Login::Identity(token)) => json!({ "identitytoken": token }),
             };
+            // Under another spelling an old proof would be found before this one.
+            config.retain(|key, _| plain(key) != registry);
             config.insert(key.to_owned(), entry);
             Ok(true)
         },

@@ -61,6 +61,10 @@ fn damaged_files_are_errors_that_tell_no_secret() {
             "no colon",
         ),
         (
+            "{\"auths\":{\"a.example\":\"secret\"}}",
+            "is not written as Docker and podman",
+        ),
+        (
             "{\"credsStore\":\"../../bin/sh\"}",
             "is no name of a helper",
         ),
@@ -73,7 +77,8 @@ fn damaged_files_are_errors_that_tell_no_secret() {
         let error = Credentials::from_files(vec![path])
             .login("a.example", "x")
             .expect_err(text);
-        let error = error.to_string();
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        let error = format!("{error} {}", source.unwrap_or_default());
         assert!(error.contains(why), "{error}");
         assert!(
             !error.contains("secret") && !error.contains("c2Vj"),
@@ -121,4 +126,26 @@ fn what_else_is_in_the_file_stays() {
     let value: Value = serde_json::from_slice(&fs::read(&path).expect("a file")).expect("JSON");
     assert_eq!(value["HttpHeaders"]["a"], "b");
     assert_eq!(value["auths"]["a.example"]["auth"], STANDARD.encode("me:x"));
+}
+
+#[test]
+fn a_login_takes_the_place_of_the_one_before_however_that_is_spelled() {
+    let auth = STANDARD.encode("old:old");
+    let (_directory, path) = file(
+        &json!({ "auths": {
+            "docker.io": { "auth": auth },
+            "https://a.example/v1/": { "auth": auth },
+            "a.example/team": { "auth": auth },
+        }})
+        .to_string(),
+    );
+    for registry in ["docker.io", "a.example"] {
+        remember(&path, registry, &password("new", "new")).expect("remembered");
+        let credentials = Credentials::from_files(vec![path.clone()]);
+        let found = credentials.login(registry, "x").expect("a look");
+        assert_eq!(found, Some(password("new", "new")), "{registry}");
+    }
+    let credentials = Credentials::from_files(vec![path]);
+    let found = credentials.login("a.example", "team/x").expect("a look");
+    assert_eq!(found, Some(password("old", "old")));
 }

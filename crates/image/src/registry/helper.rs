@@ -5,6 +5,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ use crate::error::{Error, shown};
 
 /// A helper may ask the user for the password of a key ring.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// After its end, for what it has written already.
+const AFTER: Duration = Duration::from_secs(1);
 const MAX_ANSWER: u64 = 64 * 1024;
 /// The user's name that says: the secret is a token.
 const TOKEN: &str = "<token>";
@@ -116,11 +119,16 @@ fn run(helper: &str, action: &'static str, input: &[u8]) -> Result<(bool, String
         .spawn()
         .map_err(failed)?;
     let stdout = child.stdout.take();
+    let (sender, pieces) = channel();
     // Reads beside us, because a helper may answer before it has read all.
-    let reader = thread::spawn(move || {
-        let mut text = String::new();
-        let read = stdout.map(|stdout| stdout.take(MAX_ANSWER).read_to_string(&mut text));
-        read.transpose().map(|_| text)
+    thread::spawn(move || {
+        let mut rest = stdout.map(|stdout| stdout.take(MAX_ANSWER));
+        let mut piece = vec![0; 4096];
+        while let Some(Ok(count @ 1..)) = rest.as_mut().map(|rest| rest.read(&mut piece)) {
+            if sender.send(piece[..count].to_vec()).is_err() {
+                return;
+            }
+        }
     });
     if let Some(mut stdin) = child.stdin.take() {
         // One that reads nothing has its reasons; what it answers tells.
@@ -138,9 +146,13 @@ fn run(helper: &str, action: &'static str, input: &[u8]) -> Result<(bool, String
         }
         thread::sleep(Duration::from_millis(5));
     };
-    match reader.join() {
-        Ok(Ok(text)) => Ok((status.success(), text)),
-        Ok(Err(error)) => Err(failed(error)),
-        Err(_) => Err(refuse(helper, action, "could not be read")),
+    let mut answer = Vec::new();
+    // All that it wrote is in the pipe, but an agent that it started may hold that open for ever.
+    while let Ok(piece) = pieces.recv_timeout(AFTER) {
+        answer.extend(piece);
     }
+    let text = String::from_utf8(answer)
+        .ok()
+        .ok_or_else(|| refuse(helper, action, "gave an answer that is not UTF-8"))?;
+    Ok((status.success(), text))
 }

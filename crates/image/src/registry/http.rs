@@ -10,7 +10,7 @@ use ureq::{Agent, Body, SendBody};
 use super::proxy;
 use super::settings::Settings;
 use super::tls;
-use super::url::{Url, is_link_local, is_loopback};
+use super::url::Url;
 use crate::error::{Error, shown};
 
 const MAX_REDIRECTS: usize = 5;
@@ -94,14 +94,7 @@ impl Http {
                     why,
                 }
             };
-            let next = url.join(location).map_err(refuse)?;
-            if url.tls && !next.tls {
-                return Err(refuse("has no TLS"));
-            }
-            if is_link_local(&next.host) || (is_loopback(&next.host) && !is_loopback(&first.host)) {
-                return Err(refuse("is an address inside of this machine"));
-            }
-            url = next;
+            url = url.lead(first, location).map_err(refuse)?;
         }
         let why = format!("redirects more than {MAX_REDIRECTS} times");
         Err(Error::Answer {

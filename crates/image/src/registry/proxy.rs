@@ -7,8 +7,9 @@ use ureq::Proxy;
 
 use crate::error::Error;
 
-/// What is never asked of a proxy, besides `NO_PROXY`.
-const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+/// What is never asked of a proxy, besides `NO_PROXY`: all of 127.0.0.0/8 by its beginning, and an IPv6 address
+/// as addresses spell it.
+const LOCAL: [&str; 3] = ["localhost", "127.", "[::1]"];
 
 /// The proxy for addresses of a scheme.
 pub(super) fn from_environment(scheme: &str) -> Result<Option<Proxy>, Error> {
@@ -75,6 +76,8 @@ mod tests {
         for (host, direct) in [
             ("https://localhost:5000/", true),
             ("https://127.0.0.1:5000/", true),
+            ("https://127.9.9.9:5000/", true),
+            ("https://[::1]:5000/", true),
             ("https://a.example/", true),
             ("https://x.inner.example/", true),
             ("https://b.example/", false),

@@ -87,15 +87,12 @@ impl Registry {
             _ => return Err(reply.refusal()),
         }
         let location = reply.header("location").unwrap_or_default();
-        let to = reply.url.join(location).map_err(|why| {
+        let to = reply.url.lead(&place.base, location).map_err(|why| {
             reply.answer(format!(
                 "gives the place {:?}, which {why}",
                 shown(location)
             ))
         })?;
-        if place.base.tls && !to.tls {
-            return Err(reply.answer("gives a place without TLS"));
-        }
         self.upload(
             place,
             store,

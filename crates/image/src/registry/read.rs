@@ -94,7 +94,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::Size`] if more comes than the descriptor says; else as [`resolve`](Self::resolve).
+    /// [`Error::Size`] if more comes than the descriptor says, [`Error::GivenUp`] if `progress` wants no more;
+    /// else as [`resolve`](Self::resolve).
     pub fn blob(
         &self,
         reference: &Reference,
@@ -117,8 +118,20 @@ impl Registry {
             let mut left = attempts();
             loop {
                 let before = into.written();
-                let Err(error) = self.blob_once(place, digest, into, progress) else {
-                    return Ok(in_one_piece);
+                let error = match self.blob_once(place, digest, into, progress) {
+                    // A mirror that has something else keeps nobody from asking the registry.
+                    Ok(()) if !is_last && !into.is_right() => {
+                        into.restart()?;
+                        in_one_piece = true;
+                        break;
+                    }
+                    Ok(()) => return Ok(in_one_piece),
+                    Err(Error::Size { .. }) if !is_last => {
+                        into.restart()?;
+                        in_one_piece = true;
+                        break;
+                    }
+                    Err(error) => error,
                 };
                 in_one_piece &= into.written() == 0;
                 if into.written() >= before.saturating_add(PROGRESS) {
@@ -177,10 +190,8 @@ impl Registry {
             }
             into.append(&buffer[..count])?;
             if !progress(into.written()) {
-                return Err(Error::Answer {
-                    method,
-                    url: shown,
-                    why: "was given up".to_owned(),
+                return Err(Error::GivenUp {
+                    digest: digest.clone(),
                 });
             }
         }

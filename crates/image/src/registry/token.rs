@@ -143,8 +143,7 @@ fn realm_of(realm: &str, registry: &Url) -> Result<Url, Error> {
     if registry.tls && !url.tls {
         return Err(refuse("the realm has no TLS, and the registry has"));
     }
-    let is_inside = url::is_loopback(&url.host) && !url::is_loopback(&registry.host);
-    if is_inside || url::is_link_local(&url.host) {
+    if url::is_inside(&url.host, &registry.host) {
         return Err(refuse("the realm is an address inside of this machine"));
     }
     Ok(url)

@@ -62,6 +62,19 @@ impl Url {
         Self::parse(location)
     }
 
+    /// Where an answer sends us from here, `first` being what was asked for at the beginning: never from TLS to
+    /// plain HTTP, and never to an address that a stranger must not have us talk to.
+    pub(crate) fn lead(&self, first: &Self, location: &str) -> Result<Self, &'static str> {
+        let next = self.join(location)?;
+        if self.tls && !next.tls {
+            return Err("has no TLS");
+        }
+        match is_inside(&next.host, &first.host) {
+            true => Err("is an address inside of this machine"),
+            false => Ok(next),
+        }
+    }
+
     /// Scheme, host and port: what credentials are bound to.
     pub(crate) fn origin(&self) -> String {
         format!(
@@ -130,28 +143,35 @@ fn port(host: &str) -> Option<&str> {
     after.rsplit_once(':').map(|(_, port)| port)
 }
 
-/// Whether a host is this machine by its very name.
+/// Whether a host is this machine by its very name. The addresses that stand for no host in particular lead
+/// here, too.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let name = name(host);
     name == "localhost"
-        || name
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+        || address(name).is_some_and(|address| address.is_loopback() || address.is_unspecified())
 }
 
-/// Addresses of machines' insides, which no stranger may send a request to: link-local ones, where
-/// clouds keep their instances' secrets.
-pub(crate) fn is_link_local(host: &str) -> bool {
-    match name(host).parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) => address.is_link_local(),
-        Ok(IpAddr::V6(address)) => {
-            address.is_unicast_link_local()
-                || address
-                    .to_ipv4_mapped()
-                    .is_some_and(|address| address.is_link_local())
-        }
-        Err(_) => false,
+/// Whether a host is an address of machines' insides, to which `asked`, another host, must not send a request:
+/// loopback, and link-local ones, where clouds keep their instances' secrets.
+pub(crate) fn is_inside(host: &str, asked: &str) -> bool {
+    // Some resolvers make any name below `localhost` this machine.
+    let is_own = |host: &str| is_loopback(host) || name(host).ends_with(".localhost");
+    is_link_local(host) || (is_own(host) && !is_own(asked))
+}
+
+fn is_link_local(host: &str) -> bool {
+    match address(name(host)) {
+        Some(IpAddr::V4(address)) => address.is_link_local(),
+        Some(IpAddr::V6(address)) => address.is_unicast_link_local(),
+        None => false,
     }
+}
+
+/// An IPv4 address that is written as one of IPv6 is the former.
+fn address(name: &str) -> Option<IpAddr> {
+    name.parse::<IpAddr>()
+        .ok()
+        .map(|address| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -212,6 +232,32 @@ mod tests {
         assert!(
             is_loopback("localhost:5000") && is_loopback("[::1]") && is_loopback("127.9.9.9:1")
         );
+        assert!(is_inside("a.localhost", "a.b") && !is_loopback("a.localhost"));
+        assert!(is_loopback("[::ffff:127.0.0.1]:1"));
+        assert!(is_loopback("0.0.0.0:5000") && is_loopback("[::]"));
         assert!(!is_loopback("localhost.example"));
+        // Numbers that getaddrinfo(3) reads as 127.0.0.1 and as 169.254.169.254.
+        for host in [
+            "2130706433",
+            "127.1",
+            "0x7f.1",
+            "169.254.43518",
+            "0xa9fea9fe",
+            "0177.0.0.1",
+        ] {
+            Url::parse(&format!("http://{host}/")).expect_err(host);
+        }
+        let (hub, own) = (url("https://a.b/"), url("http://127.0.0.1:1/"));
+        for location in [
+            "https://127.0.0.2/",
+            "https://[::ffff:169.254.169.254]/",
+            "https://0.0.0.0/",
+        ] {
+            let why = hub.lead(&hub, location).expect_err(location);
+            assert_eq!(why, "is an address inside of this machine", "{location}");
+        }
+        assert_eq!(hub.lead(&hub, "http://a.b/"), Err("has no TLS"));
+        own.lead(&own, "http://localhost:2/")
+            .expect("from here to here");
     }
 }

@@ -1,11 +1,13 @@
 //! What is there, and on whose account.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use rustix::fs::{AtFlags, OFlags, statat};
 use rustix::io::Errno;
 
 use super::{Blob, Store, digest_of, files};
+use crate::chain::ChainId;
 use crate::config::ImageConfig;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, call};
@@ -29,8 +31,8 @@ pub struct BlobUse {
 pub struct Usage {
     /// Blobs, by digest.
     pub blobs: Vec<BlobUse>,
-    /// Unpacked layers by diffID, and their holders.
-    pub layers: Vec<(Digest, Vec<Reference>)>,
+    /// Unpacked layers, and their holders.
+    pub layers: Vec<(ChainId, Vec<Reference>)>,
     /// Bytes of what is not whole yet.
     pub partial: u64,
 }
@@ -39,7 +41,7 @@ pub struct Usage {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     pub(super) blobs: HashMap<Digest, Vec<Reference>>,
-    pub(super) layers: HashMap<Digest, Vec<Reference>>,
+    pub(super) layers: HashMap<ChainId, Vec<Reference>>,
 }
 
 impl Store {
@@ -60,9 +62,9 @@ impl Store {
                 holders,
             });
         }
-        for digest in self.all_layers()? {
-            let holders = held.layers.remove(&digest).unwrap_or_default();
-            usage.layers.push((digest, holders));
+        for id in self.all_layers()? {
+            let holders = held.layers.remove(&id).unwrap_or_default();
+            usage.layers.push((id, holders));
         }
         for name in files::names(&self.ingest, &self.path.join("ingest"))? {
             match statat(&self.ingest, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
@@ -91,7 +93,7 @@ impl Store {
                     blobs.push(document.config.digest.clone());
                     blobs.extend(document.layers.iter().map(|layer| layer.digest.clone()));
                     if let Some(bytes) = self.document_if_there(&document.config.digest)? {
-                        layers = ImageConfig::parse(&document, &bytes)?.diff_ids;
+                        layers = ChainId::all(&ImageConfig::parse(&document, &bytes)?.diff_ids);
                     }
                 }
             }
@@ -99,8 +101,8 @@ impl Store {
             for digest in blobs {
                 add(&mut held.blobs, digest, &name);
             }
-            for digest in layers {
-                add(&mut held.layers, digest, &name);
+            for id in layers {
+                add(&mut held.layers, id, &name);
             }
         }
         Ok(held)
@@ -129,9 +131,10 @@ impl Store {
         Ok(all)
     }
 
-    pub(super) fn all_layers(&self) -> Result<Vec<Digest>, Error> {
+    pub(super) fn all_layers(&self) -> Result<Vec<ChainId>, Error> {
         let names = files::names(&self.layers, &self.path.join("layers"))?;
-        Ok(names.iter().filter_map(|name| digest_of(name)).collect())
+        let digests = names.iter().filter_map(|name| digest_of(name));
+        Ok(digests.map(ChainId::of_name).collect())
     }
 
     /// 0 for one that is gone meanwhile.
@@ -148,8 +151,8 @@ impl Store {
     }
 }
 
-fn add(map: &mut HashMap<Digest, Vec<Reference>>, digest: Digest, name: &Reference) {
-    let holders = map.entry(digest).or_default();
+fn add<K: Eq + Hash>(map: &mut HashMap<K, Vec<Reference>>, key: K, name: &Reference) {
+    let holders = map.entry(key).or_default();
     // An image may have the same layer twice.
     if holders.last() != Some(name) {
         holders.push(name.clone());

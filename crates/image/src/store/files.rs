@@ -86,11 +86,25 @@ pub(super) fn try_lock(file: impl AsFd, shown: &Path) -> Result<bool, Error> {
 /// Says that the object is in use, until the descriptor is closed. Only a removal is waited for, which
 /// takes no longer than reading the names.
 pub(super) fn lock_shared(file: impl AsFd, shown: &Path) -> Result<(), Error> {
+    wait_for(file, FlockOperation::LockShared, "LOCK_SH", shown)
+}
+
+/// Takes the exclusive lock of what nobody else writes: only a prune's look at it is waited for.
+pub(super) fn lock(file: impl AsFd, shown: &Path) -> Result<(), Error> {
+    wait_for(file, FlockOperation::LockExclusive, "LOCK_EX", shown)
+}
+
+fn wait_for(
+    file: impl AsFd,
+    operation: FlockOperation,
+    spelled: &str,
+    shown: &Path,
+) -> Result<(), Error> {
     loop {
-        match flock(file.as_fd(), FlockOperation::LockShared) {
+        match flock(file.as_fd(), operation) {
             Ok(()) => return Ok(()),
             Err(Errno::INTR) => {}
-            Err(errno) => return Err(call(errno, || format!("flock({shown:?}, LOCK_SH)"))),
+            Err(errno) => return Err(call(errno, || format!("flock({shown:?}, {spelled})"))),
         }
     }
 }
@@ -109,10 +123,11 @@ pub(super) fn rename_new(
     }
 }
 
-/// Removes a file; that it is gone already is no error.
-pub(super) fn unlink(at: &OwnedFd, name: &str, shown: &Path) -> Result<(), Error> {
+/// Removes a file; `false` if it is gone already.
+pub(super) fn unlink(at: &OwnedFd, name: &str, shown: &Path) -> Result<bool, Error> {
     match unlinkat(at, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(call(errno, || format!("unlinkat({shown:?})"))),
     }
 }

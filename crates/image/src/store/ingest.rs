@@ -6,6 +6,8 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{OFlags, ftruncate};
@@ -18,6 +20,8 @@ use crate::error::{Error, call, errno};
 /// Between two looks at another's download.
 const LOOK: Duration = Duration::from_millis(20);
 const CHUNK: usize = 256 * 1024;
+/// Of making something that a prune takes at once.
+const TRIES: u32 = 100;
 
 /// Who is to bring a blob.
 #[derive(Debug)]
@@ -80,6 +84,11 @@ impl Store {
             if !is_still(&self.ingest, &name, &file)? {
                 continue;
             }
+            // It may also have been published before this file was made anew.
+            if self.blob(&wanted.digest)?.is_some() {
+                files::unlink(&self.ingest, &name, &shown)?;
+                continue;
+            }
             let (digest, size) = (wanted.digest.clone(), wanted.size);
             let hasher = Hasher::new(digest.algorithm());
             let mut ingest = Ingest {
@@ -121,8 +130,7 @@ impl Store {
     ///
     /// [`Error::Call`].
     pub fn writer(&self) -> Result<Writer<'_>, Error> {
-        let name = files::fresh("new");
-        let file = self.fresh_file(&name)?;
+        let (file, name) = self.fresh_file("new")?;
         Ok(Writer {
             store: self,
             file,
@@ -131,29 +139,43 @@ impl Store {
         })
     }
 
-    /// A new file below `ingest/`, locked.
-    pub(super) fn fresh_file(&self, name: &str) -> Result<File, Error> {
-        let shown = self.shown("ingest", name);
+    /// A new file below `ingest/`, locked, and its name.
+    pub(super) fn fresh_file(&self, prefix: &str) -> Result<(File, String), Error> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-        let gone = || Error::Store {
-            path: shown.clone(),
-            why: "vanished while it was made",
-        };
-        let file = files::open(&self.ingest, name, flags, &shown)?.ok_or_else(gone)?;
-        match files::try_lock(&file, &shown)? {
-            true => Ok(file),
-            false => Err(Error::Store {
-                path: shown,
-                why: "is locked by another",
-            }),
+        self.fresh(prefix, |name, shown| {
+            files::open(&self.ingest, name, flags, shown)
+        })
+    }
+
+    /// Something new below `ingest/`, locked, and its name. What a prune took before it was locked is made
+    /// once more.
+    pub(super) fn fresh<T: AsFd>(
+        &self,
+        prefix: &str,
+        make: impl Fn(&str, &Path) -> Result<Option<T>, Error>,
+    ) -> Result<(T, String), Error> {
+        for _ in 0..TRIES {
+            let name = files::fresh(prefix);
+            let shown = self.shown("ingest", &name);
+            let Some(made) = make(&name, &shown)? else {
+                continue;
+            };
+            files::lock(&made, &shown)?;
+            if is_still(&self.ingest, &name, &made)? {
+                return Ok((made, name));
+            }
         }
+        Err(Error::Store {
+            path: self.path.join("ingest"),
+            why: "loses whatever is made in it",
+        })
     }
 
     /// Gives a file that is whole its name, and keeps it in use.
     ///
     /// The lock is made a shared one before that: flock(2) gives the old one up first, and in between a
     /// prune would find the blob unused. Below `ingest/` only somebody who wants the same blob can step in,
-    /// who then publishes this very file.
+    /// who then publishes this very file, or a prune that takes what was written this moment for abandoned.
     fn publish(&self, file: &File, name: &str, digest: &Digest) -> Result<Blob, Error> {
         let (directory, hex) = (self.blobs(digest.algorithm()), digest.hex());
         let shown = self.shown("ingest", name);
@@ -199,12 +221,15 @@ impl Ingest<'_> {
                 break;
             }
         }
-        let whole_and_wrong =
-            self.written == self.size && self.hasher.clone().finish() != self.digest;
-        if self.written > self.size || whole_and_wrong {
+        if self.written >= self.size && !self.is_right() {
             self.restart()?;
         }
         Ok(())
+    }
+
+    /// Whether this is the blob that was promised, whole.
+    pub(crate) fn is_right(&self) -> bool {
+        self.written == self.size && self.hasher.clone().finish() == self.digest
     }
 
     /// Bytes that are there; a registry is asked for those after them.
@@ -293,6 +318,7 @@ impl Ingest<'_> {
             &self.name,
             &self.store.shown("ingest", &self.name),
         )
+        .map(drop)
     }
 }
 

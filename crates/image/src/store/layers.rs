@@ -5,11 +5,11 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, chmodat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, chmodat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
 use super::{Store, file_name, files, is_still};
-use crate::digest::Digest;
+use crate::chain::ChainId;
 use crate::error::{Error, call};
 
 /// A layer in use: as long as this lives, nobody removes it.
@@ -27,19 +27,22 @@ pub struct Staging<'a> {
     name: String,
 }
 
+/// How the names of directories below `ingest/` begin that are being removed.
+pub(super) const DEAD: &str = "dead";
+
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
 impl Store {
-    /// The layer of a diffID, if it is unpacked.
+    /// A layer, if it is unpacked.
     ///
     /// # Errors
     ///
     /// [`Error::Call`].
-    pub fn layer(&self, diff_id: &Digest) -> Result<Option<Layer>, Error> {
-        let name = file_name(diff_id);
+    pub fn layer(&self, id: &ChainId) -> Result<Option<Layer>, Error> {
+        let name = file_name(id.digest());
         let shown = self.shown("layers", &name);
         loop {
             let directory = match openat(&self.layers, name.as_str(), DIRECTORY, Mode::empty()) {
@@ -62,20 +65,18 @@ impl Store {
     ///
     /// [`Error::Call`].
     pub fn stage(&self) -> Result<Staging<'_>, Error> {
-        let name = files::fresh("layer");
-        let shown = self.shown("ingest", &name);
-        let directory = files::directory(&self.ingest, Path::new(&name), &shown)?;
-        match files::try_lock(&directory, &shown)? {
-            true => Ok(Staging {
-                store: self,
-                directory,
-                name,
-            }),
-            false => Err(Error::Store {
-                path: shown,
-                why: "is locked by another",
-            }),
-        }
+        let make =
+            |name: &str, shown: &Path| match files::directory(&self.ingest, Path::new(name), shown)
+            {
+                Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
+                made => made.map(Some),
+            };
+        let (directory, name) = self.fresh("layer", make)?;
+        Ok(Staging {
+            store: self,
+            directory,
+            name,
+        })
     }
 }
 
@@ -92,24 +93,29 @@ impl AsFd for Staging<'_> {
 }
 
 impl Staging<'_> {
-    /// Makes the directory the layer of a diffID. If another process was faster, its layer is returned
+    /// Makes the directory a layer, unpacked with those below it that its name says. If another process was faster, its layer is returned
     /// and this one is removed.
     ///
     /// # Errors
     ///
     /// [`Error::Call`].
-    pub fn publish(self, diff_id: &Digest) -> Result<Layer, Error> {
-        let name = file_name(diff_id);
+    pub fn publish(self, id: &ChainId) -> Result<Layer, Error> {
+        let name = file_name(id.digest());
         let store = self.store;
+        let shown = store.shown("ingest", &self.name);
+        // What is in it must not be less durable than its name: nothing would look at it again. One call for
+        // the file system costs less than one for each file.
+        rustix::fs::syncfs(&self.directory)
+            .map_err(|errno| call(errno, || format!("syncfs({shown:?})")))?;
         // Before it is seen, as with blobs.
-        files::lock_shared(&self.directory, &store.shown("ingest", &self.name))?;
+        files::lock_shared(&self.directory, &shown)?;
         if files::rename_new((&store.ingest, &self.name), (&store.layers, &name))? {
             files::sync(&store.layers, &store.path.join("layers"))?;
         } else {
             remove_tree(&store.ingest, &self.name)?;
         }
-        store.layer(diff_id)?.ok_or_else(|| Error::Absent {
-            digest: diff_id.clone(),
+        store.layer(id)?.ok_or_else(|| Error::Absent {
+            digest: id.digest().clone(),
         })
     }
 
@@ -124,46 +130,67 @@ impl Staging<'_> {
 }
 
 /// Removes a directory below `at` with all that is in it, however deep: a directory in it is moved up
-/// beside it first, so that there is neither recursion nor a descriptor for each level.
+/// beside it first, so that there is neither recursion nor a descriptor for each level. Two may remove the same
+/// at once, for what was moved up looks abandoned to a prune: what is gone is no error.
 pub(super) fn remove_tree(at: &OwnedFd, name: &str) -> Result<(), Error> {
-    let failed = |what: &'static str, name: &str| {
-        let name = name.to_owned();
-        move |errno| call(errno, || format!("{what}(…, {name:?})"))
-    };
     let mut waiting = vec![name.to_owned()];
     while let Some(directory) = waiting.pop() {
+        let failed = |what: &'static str| {
+            let directory = &directory;
+            move |errno| call(errno, || format!("{what}(…, {directory:?})"))
+        };
         // A directory of mode 000 can neither be read nor moved by its owner.
         match chmodat(at, directory.as_str(), Mode::RWXU, AtFlags::empty()) {
             Ok(()) | Err(Errno::PERM) => {}
-            Err(errno) => return Err(failed("fchmodat", &directory)(errno)),
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(failed("fchmodat")(errno)),
         }
-        let fd = openat(at, directory.as_str(), DIRECTORY, Mode::empty())
-            .map_err(failed("openat", &directory))?;
-        for entry in rustix::fs::Dir::read_from(&fd).map_err(failed("getdents64", &directory))? {
-            let entry = entry.map_err(failed("getdents64", &directory))?;
-            let inner = entry.file_name();
-            if matches!(inner.to_bytes(), b"." | b"..") {
-                continue;
-            }
-            match unlinkat(&fd, inner, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => continue,
-                Err(Errno::ISDIR) => {}
-                Err(errno) => return Err(failed("unlinkat", &directory)(errno)),
-            }
-            if unlinkat(&fd, inner, AtFlags::REMOVEDIR).is_ok() {
-                continue;
-            }
-            let up = files::fresh("dead");
-            let _ = chmodat(&fd, inner, Mode::RWXU, AtFlags::empty());
-            renameat(&fd, inner, at, up.as_str()).map_err(failed("renameat", &up))?;
-            waiting.push(up);
+        let fd = match openat(at, directory.as_str(), DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT) => continue,
+            opened => opened.map_err(failed("openat"))?,
+        };
+        match empty(&fd, at, &mut waiting) {
+            Ok(()) | Err((_, Errno::NOENT)) => {}
+            Err((what, errno)) => return Err(failed(what)(errno)),
         }
         drop(fd);
         match unlinkat(at, directory.as_str(), AtFlags::REMOVEDIR) {
-            Ok(()) => {}
+            Ok(()) | Err(Errno::NOENT) => {}
             // Reading a directory while it is emptied may miss an entry: it is read again.
             Err(Errno::NOTEMPTY) => waiting.push(directory),
-            Err(errno) => return Err(failed("rmdir", &directory)(errno)),
+            Err(errno) => return Err(failed("rmdir")(errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is in a directory, or moves it up to `at`, to wait there.
+fn empty(
+    fd: &OwnedFd,
+    at: &OwnedFd,
+    waiting: &mut Vec<String>,
+) -> Result<(), (&'static str, Errno)> {
+    let of = |what| move |errno| (what, errno);
+    for entry in Dir::read_from(fd).map_err(of("getdents64"))? {
+        let entry = entry.map_err(of("getdents64"))?;
+        let inner = entry.file_name();
+        if matches!(inner.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        match unlinkat(fd, inner, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => continue,
+            Err(Errno::ISDIR) => {}
+            Err(errno) => return Err(("unlinkat", errno)),
+        }
+        if unlinkat(fd, inner, AtFlags::REMOVEDIR).is_ok() {
+            continue;
+        }
+        let up = files::fresh(DEAD);
+        let _ = chmodat(fd, inner, Mode::RWXU, AtFlags::empty());
+        match renameat(fd, inner, at, up.as_str()) {
+            Ok(()) => waiting.push(up),
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(("renameat", errno)),
         }
     }
     Ok(())

@@ -77,9 +77,8 @@ impl Store {
             source,
         };
         let bytes = serde_json::to_vec_pretty(record).map_err(json)?;
-        let fresh = files::fresh("name");
+        let (file, fresh) = self.fresh_file("name")?;
         let shown = self.shown("ingest", &fresh);
-        let file = self.fresh_file(&fresh)?;
         files::write(&file, &bytes, &shown)?;
         files::sync(&file, &shown)?;
         let name = record_file(&record.name);
@@ -112,16 +111,15 @@ impl Store {
         Ok(records)
     }
 
-    /// Forgets a name; `false` if it was not known. Its blobs stay until [`prune`](Self::prune).
+    /// Forgets a name, whatever its record says; `false` if it was not known. Its blobs stay until
+    /// [`prune`](Self::prune).
     ///
     /// # Errors
     ///
     /// [`Error::Call`].
     pub fn untag(&self, name: &Reference) -> Result<bool, Error> {
         let file = record_file(name);
-        let there = self.record(&file)?.is_some();
-        files::unlink(&self.images, &file, &self.shown("images", &file))?;
-        Ok(there)
+        files::unlink(&self.images, &file, &self.shown("images", &file))
     }
 
     fn record(&self, file: &str) -> Result<Option<Record>, Error> {

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 
 use super::{Store, file_name, files, is_still, layers};
+use crate::chain::ChainId;
 use crate::digest::Digest;
 use crate::error::{Error, call};
 
@@ -20,8 +21,8 @@ const BATCH: usize = 128;
 pub struct Pruned {
     /// Blobs that are gone.
     pub blobs: Vec<Digest>,
-    /// Unpacked layers that are gone, by diffID.
-    pub layers: Vec<Digest>,
+    /// Unpacked layers that are gone.
+    pub layers: Vec<ChainId>,
     /// What was never finished.
     pub partial: usize,
     /// Bytes of the blobs and of what was never finished.
@@ -57,9 +58,10 @@ impl Store {
                 let Some(file) = files::open(directory, name, OFlags::RDONLY, &shown)? else {
                     continue;
                 };
-                match files::try_lock(&file, &shown)? && is_still(directory, name, &file)? {
-                    true => locked.push((digest, file)),
-                    false => pruned.busy += 1,
+                if !files::try_lock(&file, &shown)? {
+                    pruned.busy += 1;
+                } else if is_still(directory, name, &file)? {
+                    locked.push((digest, file));
                 }
             }
             // After the locks, because until then a pull may have written a name for any of these; now
@@ -81,21 +83,25 @@ impl Store {
     fn prune_layers(&self, pruned: &mut Pruned) -> Result<(), Error> {
         let held = self.held()?;
         let mut candidates = self.all_layers()?;
-        candidates.retain(|digest| !held.layers.contains_key(digest));
-        for digest in candidates {
-            let name = file_name(&digest);
-            let Some(directory) = self.lock_directory(&self.layers, &name)? else {
-                pruned.busy += 1;
-                continue;
+        candidates.retain(|id| !held.layers.contains_key(id));
+        for id in candidates {
+            let name = file_name(id.digest());
+            let directory = match self.lock_directory(&self.layers, &name)? {
+                Lock::Ours(directory) => directory,
+                Lock::Gone => continue,
+                Lock::Busy => {
+                    pruned.busy += 1;
+                    continue;
+                }
             };
-            if self.held()?.layers.contains_key(&digest) {
+            if self.held()?.layers.contains_key(&id) {
                 continue;
             }
             // Out of sight first: a tree takes time to remove, and half a layer is none.
-            let dead = files::fresh("dead");
+            let dead = files::fresh(layers::DEAD);
             if files::rename_new((&self.layers, &name), (&self.ingest, &dead))? {
                 layers::remove_tree(&self.ingest, &dead)?;
-                pruned.layers.push(digest);
+                pruned.layers.push(id);
             }
             drop(directory);
         }
@@ -112,17 +118,13 @@ impl Store {
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(call(errno, || format!("openat({shown:?})"))),
             };
-            // Whoever writes it holds its lock.
-            if !files::try_lock(&file, &shown)? {
+            // Looked at before the lock: not even for a moment is that taken from who has just made it.
+            let stat = fstat(&file).map_err(|errno| call(errno, || format!("fstat({shown:?})")))?;
+            if age(&stat, now) < abandoned && !name.starts_with(layers::DEAD) {
                 continue;
             }
-            let stat = fstat(&file).map_err(|errno| call(errno, || format!("fstat({shown:?})")))?;
-            let modified = file
-                .metadata()
-                .and_then(|metadata| metadata.modified())
-                .unwrap_or(now);
-            let age = now.duration_since(modified).unwrap_or_default();
-            if age < abandoned || !is_still(&self.ingest, &name, &file)? {
+            // Whoever writes it holds its lock.
+            if !files::try_lock(&file, &shown)? || !is_still(&self.ingest, &name, &file)? {
                 continue;
             }
             if FileType::from_raw_mode(stat.st_mode).is_dir() {
@@ -136,15 +138,35 @@ impl Store {
         Ok(())
     }
 
-    /// A directory that nobody uses; `None` if somebody does, or if it is gone.
-    fn lock_directory(&self, at: &OwnedFd, name: &str) -> Result<Option<OwnedFd>, Error> {
+    fn lock_directory(&self, at: &OwnedFd, name: &str) -> Result<Lock, Error> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = match openat(at, name, flags, Mode::empty()) {
             Ok(fd) => fd,
-            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::NOENT) => return Ok(Lock::Gone),
             Err(errno) => return Err(call(errno, || format!("openat({name:?}, O_DIRECTORY)"))),
         };
-        let free = files::try_lock(&fd, name.as_ref())? && is_still(at, name, &fd)?;
-        Ok(free.then_some(fd))
+        if !files::try_lock(&fd, name.as_ref())? {
+            return Ok(Lock::Busy);
+        }
+        Ok(match is_still(at, name, &fd)? {
+            true => Lock::Ours(fd),
+            false => Lock::Gone,
+        })
     }
+}
+
+/// What came of wanting a directory for oneself.
+enum Lock {
+    Ours(OwnedFd),
+    /// Somebody uses it.
+    Busy,
+    Gone,
+}
+
+/// Since somebody last changed it. The time of its content will not do: a layer's own directory has that which
+/// the layer says.
+fn age(stat: &Stat, now: SystemTime) -> Duration {
+    let since = u64::try_from(stat.st_ctime).unwrap_or_default();
+    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(since);
+    now.duration_since(changed).unwrap_or_default()
 }

@@ -67,6 +67,8 @@ pub(super) struct Tree<'a> {
     pub(super) options: &'a Options<'a>,
     /// The one used last is at the end.
     cache: Vec<(Vec<u8>, Rc<Dir>)>,
+    /// Those that left the cache while an entry was still at work in them. They are few: an entry has three.
+    busy: Vec<(Vec<u8>, Rc<Dir>)>,
 }
 
 pub(super) fn times(mtime: (i64, u32)) -> Timestamps {
@@ -90,6 +92,7 @@ impl<'a> Tree<'a> {
             root,
             options,
             cache: Vec::with_capacity(KEPT + 1),
+            busy: Vec::new(),
         }
     }
 
@@ -149,8 +152,8 @@ impl<'a> Tree<'a> {
         let stat = fstat(&fd).map_err(Error::call(path, Call::Stat))?;
         let identity = (stat.st_dev, stat.st_ino);
         // Two names of one directory, by a symbolic link, share what is to become of its time.
-        let same = self.cache.iter().find(|(_, dir)| dir.identity == identity);
-        let dir = match same {
+        let mut known = self.cache.iter().chain(&self.busy);
+        let dir = match known.find(|(_, dir)| dir.identity == identity) {
             Some((_, dir)) => Rc::clone(dir),
             None => Rc::new(Dir {
                 fd,
@@ -162,17 +165,36 @@ impl<'a> Tree<'a> {
         self.cache.retain(|(known, _)| known != path);
         self.cache.push((path.to_vec(), Rc::clone(&dir)));
         if self.cache.len() > KEPT {
-            let (path, dir) = self.cache.remove(0);
-            leave(&path, dir)?;
+            let oldest = self.cache.remove(0);
+            self.busy.push(oldest);
         }
+        self.leave()?;
         Ok(dir)
     }
 
     /// Forgets every directory: a name on the way to one of them means something else from now on.
     pub(super) fn flush(&mut self) -> Result<(), Error> {
-        for (path, dir) in self.cache.drain(..) {
-            // A directory known by two names is left with the second.
-            leave(&path, dir)?;
+        self.busy.append(&mut self.cache);
+        self.leave()
+    }
+
+    /// Gives the directories that left the cache their time, but for those that are still in use: by an entry,
+    /// or by another name that is in the cache. One that is here by two names counts once.
+    fn leave(&mut self) -> Result<(), Error> {
+        let mut left: Vec<(Vec<u8>, Rc<Dir>)> = Vec::new();
+        for (path, dir) in std::mem::take(&mut self.busy) {
+            let mut others = self.cache.iter().chain(&left);
+            if !others.any(|(_, other)| Rc::ptr_eq(other, &dir)) {
+                left.push((path, dir));
+            }
+        }
+        for (path, dir) in left {
+            match Rc::try_unwrap(dir) {
+                Ok(dir) if dir.changed.get() => futimens(&dir.fd, &times(dir.mtime.get()))
+                    .map_err(Error::call(&path, Call::Utimens))?,
+                Ok(_) => {}
+                Err(dir) => self.busy.push((path, dir)),
+            }
         }
         Ok(())
     }
@@ -327,14 +349,4 @@ pub(super) fn chown(fd: BorrowedFd<'_>, (uid, gid): (u32, u32)) -> Result<(), Er
         Some(rustix::fs::Uid::from_raw(uid)),
         Some(rustix::fs::Gid::from_raw(gid)),
     )
-}
-
-/// Gives a directory its time, unless it is still known by another name.
-fn leave(path: &[u8], dir: Rc<Dir>) -> Result<(), Error> {
-    match Rc::try_unwrap(dir) {
-        Ok(dir) if dir.changed.get() => {
-            futimens(&dir.fd, &times(dir.mtime.get())).map_err(Error::call(path, Call::Utimens))
-        }
-        _ => Ok(()),
-    }
 }
