@@ -27,6 +27,7 @@ const CLIENTS: u32 = 4;
 /// The names of the series.
 pub(super) const BRIDGE: &str = "iperf3 through the bridge";
 pub(super) const PORT: &str = "iperf3 through a port";
+pub(super) const RATED: &str = "iperf3 to a container with rate = \"1Gbit/s\"";
 pub(super) const CONNECTIONS: &str = "connections through a port";
 /// Whose they are.
 pub(super) const CTR: &str = "ctr";
@@ -36,8 +37,9 @@ pub(super) const DOCKER: &str = "docker";
 /// For a server behind a port to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where ctr's iperf3 listens.
+/// Where ctr's iperf3 listens, without a rate and with one.
 const SERVER: &str = "10.99.0.20";
+const RATED_SERVER: &str = "10.99.0.21";
 
 /// A measurement that is repeated in turn with others.
 struct Turn<'t> {
@@ -77,15 +79,30 @@ fn throughput(tools: &Tools, iperf: &Path, ctr: &Host, by_hand: &ByHand) -> Resu
         "iperf-server.toml",
         manifest("iperf-server", SERVER, "\"-s\", \"--forceflush\"", port),
     )?;
-    let client = format!("\"-c\", \"{SERVER}\", \"-t\", \"{SECONDS}\", \"-J\"");
+    let rate = "rate = \"1Gbit/s\"";
     write(
-        "iperf-client.toml",
-        manifest("iperf-client", "10.99.0.30", &client, ""),
+        "iperf-rated.toml",
+        manifest(
+            "iperf-rated",
+            RATED_SERVER,
+            "\"-s\", \"--forceflush\"",
+            rate,
+        ),
     )?;
+    for (name, server) in [
+        ("iperf-client", SERVER),
+        ("iperf-rated-client", RATED_SERVER),
+    ] {
+        let client = format!("\"-c\", \"{server}\", \"-t\", \"{SECONDS}\", \"-J\"");
+        let text = manifest(name, "10.99.0.30", &client, "");
+        write(&format!("{name}.toml"), text)?;
+    }
     let iperf = loaded(iperf)?;
     let server = "Server listening";
     let argv = join(ctr.here(), tools.ctr_run("iperf-server.toml"));
     let _ctr = Running::ready(&argv, server, &running::log(&tools.place, "iperf-ctr"))?;
+    let argv = join(ctr.here(), tools.ctr_run("iperf-rated.toml"));
+    let _rated = Running::ready(&argv, server, &running::log(&tools.place, "iperf-rated"))?;
     let argv = join(by_hand.server(), iperf.clone());
     let argv = join(argv, words("-s --forceflush"));
     let _by_hand = Running::ready(&argv, server, &running::log(&tools.place, "iperf-by-hand"))?;
@@ -99,6 +116,11 @@ fn throughput(tools: &Tools, iperf: &Path, ctr: &Host, by_hand: &ByHand) -> Resu
             BRIDGE,
             CTR,
             join(ctr.here(), tools.ctr_run("iperf-client.toml")),
+        ),
+        (
+            RATED,
+            CTR,
+            join(ctr.here(), tools.ctr_run("iperf-rated-client.toml")),
         ),
         (BRIDGE, BY_HAND, to(by_hand.client(), ByHand::SERVER)),
         (PORT, CTR, to(ctr.other(), ADDRESS)),

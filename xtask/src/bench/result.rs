@@ -31,6 +31,9 @@ const TRAFFIC: [(&str, &str, f64); 3] = [
     (network::CONNECTIONS, network::DOCKER, 1.0),
 ];
 
+/// What comes through where 1 Gbit/s is asked for: within a tenth.
+const RATED: [(Bound, f64); 2] = [(Bound::AtLeast, 0.9), (Bound::AtMost, 1.1)];
+
 /// The whole result.
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
@@ -200,7 +203,14 @@ fn of_networks(series: &[Series]) -> Vec<Requirement> {
                 .map(|(ctr, other)| ctr / other),
         )
     });
-    std::iter::once(crowded).chain(traffic).collect()
+    let rated = RATED.map(|(bound, required)| {
+        let what = format!("{}, Gbit/s", network::RATED);
+        Requirement::new(what, bound, required, median(network::RATED, network::CTR))
+    });
+    std::iter::once(crowded)
+        .chain(traffic)
+        .chain(rated)
+        .collect()
 }
 
 #[cfg(test)]
@@ -268,12 +278,24 @@ mod tests {
                 series(network::CONNECTIONS, network::BY_HAND, &[1000.0]),
                 series(network::CONNECTIONS, network::DOCKER, &[100.0]),
             ];
-            of_networks(&all).iter().map(|r| r.met).collect()
+            let found = of_networks(&all);
+            found[..4].iter().map(|r| r.met).collect()
         };
         let [yes, no] = [Some(true), Some(false)];
         assert_eq!(met(109.0, 95.0, 96.0, 100.0), [yes; 4]);
         assert_eq!(met(111.0, 94.0, 96.0, 101.0), [no, no, yes, yes]);
         assert_eq!(met(100.0, 95.0, 94.0, 99.0), [yes, yes, no, no]);
+    }
+
+    #[test]
+    fn a_rate_is_held_within_a_tenth() {
+        let met = |rate: f64| -> Vec<Option<bool>> {
+            let found = of_networks(&[series(network::RATED, network::CTR, &[rate])]);
+            found[4..].iter().map(|r| r.met).collect()
+        };
+        assert_eq!(met(0.95), [Some(true), Some(true)]);
+        assert_eq!(met(0.89), [Some(false), Some(true)]);
+        assert_eq!(met(1.11), [Some(true), Some(false)]);
     }
 
     #[test]
@@ -289,7 +311,7 @@ mod tests {
             ..Found::default()
         };
         let outcome = Outcome::new(limit, vec![empty], vec![]);
-        assert_eq!(outcome.requirements.len(), 11);
+        assert_eq!(outcome.requirements.len(), 13);
         assert!(outcome.requirements.iter().all(|r| r.met.is_none()));
     }
 

@@ -1,15 +1,17 @@
 //! Takes the time of programs, one run of each in turn.
 //!
 //! `stopwatch RUNS WARM-UP -- NAME [BEFORE ARG… ;] PROGRAM ARG… [-- …]…` starts each program RUNS + WARM-UP
-//! times, BEFORE always right before it and outside of its time, and prints one line for each run after the warm-up: NAME, nanoseconds from before the spawn
-//! to after the wait (CLOCK_MONOTONIC), KiB of peak resident memory, separated by tabs. `{n}` in an
-//! argument becomes the number of the run.
+//! times, BEFORE always right before it and outside of its time, and prints one line for each run after the
+//! warm-up: NAME, nanoseconds from before the spawn to after the wait (CLOCK_MONOTONIC), KiB of peak resident
+//! memory, separated by tabs. `{n}` in an argument becomes the number of the run.
 //!
 //! - The programs take turns, in another order each round: what slows the machine down for a while
 //!   slows all of them, and none always runs in the wake of the same other.
 //! - The spawn is posix_spawn(3) (vfork inside), from a process that has next to nothing mapped. This
 //!   matters for the memory as well: `ru_maxrss` of a child starts at its parent's (exec keeps the high
 //!   water mark of the memory it gives up), so a large parent would be measured instead.
+//! - Before each run there is a pause: the kernel takes namespaces apart after their last process is gone,
+//!   in a thread of its own that holds locks, and one program is not to pay for what another left.
 //! - A run that does not exit with status 0 ends the whole: a failure is fast, and would look good.
 
 mod sys;
@@ -18,6 +20,9 @@ use std::ffi::{CString, OsString};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::process::ExitCode;
+use std::time::Duration;
+
+const PAUSE: Duration = Duration::from_millis(30);
 
 struct Program {
     name: String,
@@ -55,6 +60,7 @@ fn measure(plan: &Plan) -> Result<(), String> {
     for round in 0..plan.warm_up + plan.runs {
         shuffle(&mut order, &mut random);
         for program in order.iter().map(|index| &plan.programs[*index]) {
+            std::thread::sleep(PAUSE);
             if !program.before.is_empty() {
                 run(program, &program.before, round)?;
             }
