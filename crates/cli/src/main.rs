@@ -10,7 +10,7 @@ use std::ffi::{c_char, c_int};
 use std::fs::File;
 use std::mem::forget;
 
-/// C's `main`. The arguments are taken from [`std::env`], which glibc fills before.
+/// C's `main`. The arguments are taken from `std::env`, which glibc fills before.
 #[unsafe(no_mangle)]
 extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
     if !standard_streams() {
