@@ -105,15 +105,22 @@ pub(crate) fn dir(name: &str) -> Vec<u8> {
 }
 
 pub(crate) fn symlink(name: &str, target: &str) -> Vec<u8> {
-    Head::new(name.as_bytes(), b'2')
-        .link(target.as_bytes())
-        .bytes()
+    linked(Head::new(name.as_bytes(), b'2'), target)
 }
 
 pub(crate) fn hard(name: &str, target: &str) -> Vec<u8> {
-    Head::new(name.as_bytes(), b'1')
-        .link(target.as_bytes())
-        .bytes()
+    linked(Head::new(name.as_bytes(), b'1'), target)
+}
+
+/// The field has 100 bytes; the path of a temporary directory may be longer.
+fn linked(head: Head, target: &str) -> Vec<u8> {
+    let target = target.as_bytes();
+    if target.len() <= 100 {
+        return head.link(target).bytes();
+    }
+    let mut bytes = long(b'K', target);
+    bytes.extend(head.link(&target[..100]).bytes());
+    bytes
 }
 
 pub(crate) fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
