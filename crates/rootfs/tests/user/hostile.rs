@@ -247,7 +247,9 @@ fn a_path_too_long_or_through_too_many_links_ends() {
     for (at, expected) in [
         ("/l0", Errno::LOOP),
         ("/grow", Errno::LOOP),
-        ("/l2/new", Errno::NOENT),
+        // Sixteen: a walk that the kernel begins anew, without RCU, goes on counting (do_filp_open in
+        // fs/namei.c), so anything above twenty may be too many on a busy machine.
+        ("/l25/new", Errno::NOENT),
     ] {
         contained(|| {
             let built = enter_bind(&scene.root(), |tree| {
