@@ -86,7 +86,10 @@ fn tree(archive: &mut Archive) -> Result<()> {
     let busybox = program("busybox", "busybox-static")?;
     archive.file("tree/usr/bin/busybox", 0o755, &read(&busybox)?)?;
     let applets = cmd::output(Command::new(&busybox).arg("--list"))?;
-    for applet in applets.lines().filter(|applet| *applet != "busybox") {
+    for applet in applets
+        .lines()
+        .filter(|applet| !["busybox", "tar"].contains(applet))
+    {
         archive.symlink(&format!("tree/usr/bin/{applet}"), "busybox")?;
     }
     let mut libraries = BTreeSet::new();
@@ -97,7 +100,8 @@ fn tree(archive: &mut Archive) -> Result<()> {
         libraries.extend(libraries_of(&path)?);
     }
     // nft: what the leak oracle sees the firewall with, another's eyes than those that the engine has.
-    for (name, package) in [("nft", "nftables"), ("pasta", "passt")] {
+    // GNU tar: what layers are held against.
+    for (name, package) in [("nft", "nftables"), ("pasta", "passt"), ("tar", "tar")] {
         let path = program(name, package)?;
         archive.file(&format!("tree/usr/bin/{name}"), 0o755, &read(&path)?)?;
         libraries.extend(libraries_of(&path)?);
