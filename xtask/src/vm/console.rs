@@ -36,6 +36,9 @@ pub(crate) struct Judge {
     said: bool,
     /// What the kernel said during the current test; shown when the test fails.
     kernel: Vec<String>,
+    /// What the current test printed, as it was shown.
+    output: Vec<String>,
+    report: Vec<String>,
     troubles: Vec<String>,
     tail: Vec<String>,
 }
@@ -47,6 +50,8 @@ pub(crate) struct Verdict {
     pub(crate) passed: usize,
     /// Names of those that did not.
     pub(crate) failed: Vec<String>,
+    /// What those said, for the end of a long log.
+    pub(crate) report: Vec<String>,
     /// Reasons not to believe in the counts; with any of them the VM failed.
     pub(crate) troubles: Vec<String>,
 }
@@ -71,6 +76,7 @@ impl Judge {
             Event::Start { suite, test } => {
                 self.current = Some(format!("{suite}::{test}"));
                 self.kernel.clear();
+                self.output.clear();
                 Vec::new()
             }
             Event::Finish {
@@ -79,7 +85,11 @@ impl Judge {
                 outcome,
                 millis,
             } => self.finish(format!("{suite}::{test}"), outcome, millis),
-            Event::Output(text) => vec![format!("    | {text}")],
+            Event::Output(text) => {
+                let line = format!("    | {text}");
+                self.output.push(line.clone());
+                vec![line]
+            }
             Event::Kernel(text) => {
                 self.fault(&text);
                 self.kernel.push(text);
@@ -109,7 +119,11 @@ impl Judge {
         lines.push(format!("{name} ... {} ({millis} ms)", outcome.word()));
         match outcome {
             Outcome::Passed => self.passed += 1,
-            Outcome::Failed | Outcome::TimedOut => self.failed.push(name),
+            Outcome::Failed | Outcome::TimedOut => {
+                self.report.append(&mut self.output);
+                self.report.extend(lines.iter().cloned());
+                self.failed.push(name);
+            }
         }
         lines
     }
@@ -172,6 +186,7 @@ impl Judge {
         Verdict {
             passed: self.passed,
             failed: self.failed,
+            report: self.report,
             troubles: self.troubles,
         }
     }
@@ -209,6 +224,7 @@ mod tests {
             Verdict {
                 passed: 2,
                 failed: vec![],
+                report: vec![],
                 troubles: vec![]
             }
         );
@@ -226,6 +242,7 @@ mod tests {
             Verdict {
                 passed: 0,
                 failed: vec!["a::x".into()],
+                report: vec!["    | panicked".into(), "a::x ... failed (1 ms)".into()],
                 troubles: vec![]
             }
         );
@@ -243,6 +260,7 @@ mod tests {
             Verdict {
                 passed: 0,
                 failed: vec!["a::x".into()],
+                report: vec!["a::x ... timed-out (60000 ms)".into()],
                 troubles: vec![]
             }
         );

@@ -173,10 +173,11 @@ fn add_up(verdicts: &[(String, Verdict)]) -> Result<Counts> {
         let Verdict {
             passed,
             failed,
+            report,
             troubles: of_vm,
         } = verdict;
-        for name in failed {
-            println!("{label} {name} FAILED");
+        for line in report {
+            println!("{label} {line}");
         }
         println!("{label}: {passed} passed, {} failed", failed.len());
         troubles.extend(
