@@ -29,12 +29,12 @@ const NGINX_PUBLISHED: &str = "[network]\npublish = [\"0.0.0.0:8080:80\", \"[::]
 
 /// The server's own first process, on a copy of the cluster that the package made.
 const POSTGRES: &str = "
-cp -a /var/lib/postgresql/15/main /data/main
-printf 'host all all all trust\\nlocal all all trust\\n' > /data/hba
-exec /usr/lib/postgresql/15/bin/postgres -D /data/main \
-    -c config_file=/etc/postgresql/15/main/postgresql.conf -c data_directory=/data/main \
-    -c hba_file=/data/hba -c 'listen_addresses=*' -c ssl=off \
-    -c unix_socket_directories=/data -c external_pid_file=/data/pid
+cp -a /var/lib/postgresql/15/main /srv/main
+printf 'host all all all trust\\nlocal all all trust\\n' > /srv/hba
+exec /usr/lib/postgresql/15/bin/postgres -D /srv/main \
+    -c config_file=/etc/postgresql/15/main/postgresql.conf -c data_directory=/srv/main \
+    -c hba_file=/srv/hba -c 'listen_addresses=*' -c ssl=off \
+    -c unix_socket_directories=/srv -c external_pid_file=/srv/pid
 ";
 
 const POSTGRES_PUBLISHED: &str = "[network]\npublish = [\"0.0.0.0:5433:5432\"]\n";
@@ -141,7 +141,7 @@ fn nginx_answers_curl_by_name_and_by_its_published_port_and_sees_who_asks() {
 fn postgresql_serves_psql_and_pgbench_by_name_and_by_its_published_port() {
     networked(|case, world| {
         let tables = [
-            tmpfs("/data", "256MiB"),
+            tmpfs("/srv", "256MiB"),
             tmpfs("/run", "16MiB"),
             POSTGRES_PUBLISHED.to_owned(),
         ];
@@ -154,7 +154,7 @@ fn postgresql_serves_psql_and_pgbench_by_name_and_by_its_published_port() {
             case,
             &format!(
                 "export PGUSER=postgres
-                 until pg_isready -q -h db; do sleep 0.2; done
+                 timeout 120 sh -c 'until pg_isready -q -h db; do sleep 0.2; done'
                  psql -h db -Atc 'select 6 * 7'
                  {PGBENCH} -h db -i -q 2> /dev/null
                  {PGBENCH} -h db -c 4 -t 10 2> /dev/null | {done}
