@@ -186,6 +186,11 @@ fn id_source(spec: &Spec, caller: &Caller, slot: u32) -> IdSource {
             slot,
         };
     }
+    unprivileged_ids(caller)
+}
+
+/// The ids of a caller who is not root of the host.
+pub(crate) fn unprivileged_ids(caller: &Caller) -> IdSource {
     namespace_ids().unwrap_or_else(|| subordinate_ids(caller))
 }
 

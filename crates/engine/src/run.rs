@@ -29,7 +29,7 @@ use crate::usage::Usage;
 pub struct Options {
     /// The run root.
     pub state_root: PathBuf,
-    /// Where networks are kept.
+    /// Where networks and images are kept.
     pub data_root: PathBuf,
 }
 
@@ -49,13 +49,28 @@ impl Options {
             Some(root) => std::path::absolute(root)
                 .unwrap_or_else(|_| root.into())
                 .join("lib"),
-            None => PathBuf::from("/var/lib/ctr"),
+            None => default_data_root(uid),
         };
         Self {
             state_root,
             data_root,
         }
     }
+}
+
+/// `/var/lib/ctr`, or an ordinary user's own place as the XDG base directory specification has it.
+fn default_data_root(uid: u32) -> PathBuf {
+    let root = PathBuf::from("/var/lib/ctr");
+    if uid == 0 {
+        return root;
+    }
+    let absolute = |name| {
+        let path = PathBuf::from(std::env::var_os(name)?);
+        path.is_absolute().then_some(path)
+    };
+    absolute("XDG_DATA_HOME")
+        .or_else(|| Some(absolute("HOME")?.join(".local/share")))
+        .map_or(root, |data| data.join("ctr"))
 }
 
 /// So many containers are looked at by each start in search of dead ones, chosen by chance: a start costs the

@@ -438,7 +438,7 @@ fn write(path: &Path, value: &str) -> Result<(), Errno> {
     Ok(())
 }
 
-fn write_ids(pid: Option<Pid>, ids: &Ids) -> Result<(), Cause> {
+pub(crate) fn write_ids(pid: Option<Pid>, ids: &Ids) -> Result<(), Cause> {
     let pid = pid.ok_or(Errno::SRCH)?;
     let lines = |maps: &[IdMap]| {
         let line = |map: &IdMap| ns::IdMap {

@@ -364,6 +364,7 @@ fn mounted_at(mount: Option<&PathBuf>, origin: Origin) -> String {
         (None, _) => String::new(),
         (Some(at), Origin::Default) => format!(": {at:?}, which is so by default"),
         (Some(at), Origin::Line(line)) => format!(": {at:?}, asked for in line {line}"),
+        (Some(at), Origin::Image) => format!(": {at:?}, which the image asks for"),
     }
 }
 

@@ -19,7 +19,6 @@ pub(crate) mod peer;
 pub(crate) mod ports;
 pub(crate) mod serve;
 mod socktab;
-mod stdio;
 pub(crate) mod wiring;
 
 pub(crate) use claim::{Claim, sweep};

@@ -62,8 +62,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::error::Diagnostic;
 use crate::net::ports::Reserved;
-use crate::net::stdio::Stdio;
 use crate::spec::{At, Attachment, DEFAULT_NETWORK, Origin, Protocol, Publish};
+use crate::stdio::Stdio;
 
 /// The container's address of the host's first IPv4 resolver. Nothing else has it: link-local, as
 /// others use it with pasta too.

@@ -1,7 +1,7 @@
 //! Which ids the container has: the maps of its user namespace, and who writes them.
 
 use crate::error::Diagnostic;
-use crate::host::{Host, IdSource};
+use crate::host::{Caller, Host, IdSource};
 use crate::spec::{At, IdMap, MountSource, Owner, Spec, UserNamespace};
 use crate::state::IDS_PER_CONTAINER;
 use crate::users::Credentials;
@@ -130,6 +130,36 @@ fn automatic(spec: &Spec, host: &Host, user: &Credentials) -> Ids {
             }],
             writer: Writer::DirectOwnId,
         },
+    }
+}
+
+/// The ids of a caller who is not root of the host, with container root being the caller.
+pub(crate) fn of_root(source: &IdSource, caller: &Caller) -> Ids {
+    match source {
+        IdSource::Namespace { uids, gids } => Ids {
+            uids: uids.clone(),
+            gids: gids.clone(),
+            writer: Writer::Direct,
+        },
+        IdSource::Sub { uids, gids } => Ids {
+            uids: around(0, caller.uid, *uids),
+            gids: around(0, caller.gid, *gids),
+            writer: Writer::Newuidmap,
+        },
+        IdSource::Range { .. } | IdSource::Own { .. } => {
+            let own = |id| {
+                vec![IdMap {
+                    inside: 0,
+                    outside: id,
+                    count: 1,
+                }]
+            };
+            Ids {
+                uids: own(caller.uid),
+                gids: own(caller.gid),
+                writer: Writer::DirectOwnId,
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod security;
 mod tree;
 
 pub use hidden::{NOT_FROM_HOST, host_secrets};
+pub(crate) use ids::of_root as ids_of_root;
 pub use ids::{Ids, Writer};
 pub use limits::controllers;
 pub(crate) use network::refused;

@@ -354,7 +354,7 @@ fn origins(spec: &Spec, limits: &[At<Rlimit>]) -> Origins {
 
 fn first_line(origin: &Origin) -> u32 {
     match origin {
-        Origin::Default => u32::MAX,
+        Origin::Default | Origin::Image => u32::MAX,
         Origin::Line(line) => *line,
     }
 }

@@ -232,10 +232,12 @@ impl<'a> Building<'a> {
             spec::Upper::Ephemeral => Upper::Ephemeral,
             spec::Upper::Directory(path) => Upper::Directory(self.source(path, false, map, origin)),
         };
+        let is_host = self.spec.root.value == Root::Host;
         let overlay = Overlay {
             lowers,
             upper,
-            userxattr: self.ids.is_some(),
+            // An image's layers are marked so, whoever mounts them.
+            userxattr: self.ids.is_some() || !is_host,
         };
         self.add(origin, "the root: an overlay", |tree| {
             tree.root_overlay(&overlay)

@@ -21,6 +21,8 @@ pub enum Origin {
     Default,
     /// A line (from 1) of the file that was read, see [`Spec::source`].
     Line(u32),
+    /// The configuration of the image.
+    Image,
 }
 
 /// A value and where it came from.

@@ -53,6 +53,7 @@ pub const SYSCALLS: &[&str] = &[
     "gettid",
     "prctl",
     "rseq",
+    "rt_sigaction",
     "rt_sigprocmask",
     "sched_getaffinity",
     "sched_yield",

@@ -203,6 +203,12 @@ worded! {
         Output = "write(<layer stream>)",
         /// A thread.
         Thread = "clone3",
+        /// A layer below, made read-only.
+        Below = "mount_setattr(<layer below>, MOUNT_ATTR_RDONLY)",
+        /// The layer as `/`.
+        Enter = "pivot_root(<layer>)",
+        /// Rights, limits, filter.
+        Confine = "prctl, prlimit64, capset or seccomp",
     }
 }
 
@@ -307,6 +313,15 @@ pub enum Error {
         #[source]
         errno: Errno,
     },
+    /// The process that was to unpack could not be shut in, and has read nothing.
+    #[error("cannot shut in the process that unpacks: {call}")]
+    Sandbox {
+        /// What.
+        call: Call,
+        /// Why.
+        #[source]
+        errno: Errno,
+    },
     /// The child did not say how it ended.
     #[error("the unpacking process ended without a verdict")]
     NoVerdict,
@@ -320,7 +335,9 @@ impl Error {
     /// The kernel's answer, where it was the kernel that refused.
     pub fn errno(&self) -> Option<Errno> {
         match self {
-            Self::Call { errno, .. } | Self::Input { errno } => Some(*errno),
+            Self::Call { errno, .. } | Self::Input { errno } | Self::Sandbox { errno, .. } => {
+                Some(*errno)
+            }
             _ => None,
         }
     }

@@ -121,6 +121,9 @@ impl Verdict {
                 set(8, compression.number(), 0, *at, None, b"");
             }
             Error::Input { errno } => set(9, 0, 0, 0, Some(*errno), b""),
+            Error::Sandbox { call, errno } => {
+                set(10, call.number(), 0, 0, Some(*errno), b"");
+            }
             Error::NoVerdict | Error::Stopped => set(255, 0, 0, 0, None, b""),
         }
     }
@@ -168,6 +171,10 @@ impl Verdict {
                 at: value,
             },
             9 => Error::Input { errno: errno()? },
+            10 => Error::Sandbox {
+                call: Call::from_number(first)?,
+                errno: errno()?,
+            },
             _ => return None,
         })
     }
@@ -228,6 +235,10 @@ mod tests {
                 at: 3,
             },
             Error::Input { errno: Errno::IO },
+            Error::Sandbox {
+                call: Call::Enter,
+                errno: Errno::PERM,
+            },
         ];
         for error in errors {
             let sent = Verdict::of(&Err(error.clone()));

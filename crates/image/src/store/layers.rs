@@ -3,7 +3,7 @@
 //! What fills one is no matter here, nor in which form: a tree of files, or one image of a file system.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, chmodat, openat, renameat, unlinkat};
 use rustix::io::Errno;
@@ -16,6 +16,7 @@ use crate::error::{Error, call};
 #[derive(Debug)]
 pub struct Layer {
     directory: OwnedFd,
+    path: PathBuf,
 }
 
 /// A layer that is being unpacked. Dropped before [`publish`](Self::publish), it stays unseen until
@@ -54,7 +55,10 @@ impl Store {
             };
             files::lock_shared(&directory, &shown)?;
             if is_still(&self.layers, &name, &directory)? {
-                return Ok(Some(Layer { directory }));
+                return Ok(Some(Layer {
+                    directory,
+                    path: shown,
+                }));
             }
         }
     }
@@ -80,6 +84,13 @@ impl Store {
     }
 }
 
+impl Layer {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 impl AsFd for Layer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
@@ -93,6 +104,11 @@ impl AsFd for Staging<'_> {
 }
 
 impl Staging<'_> {
+    /// Where it is, until it is published.
+    pub fn path(&self) -> PathBuf {
+        self.store.shown("ingest", &self.name)
+    }
+
     /// Makes the directory a layer, unpacked with those below it that its name says. If another process was faster, its layer is returned
     /// and this one is removed.
     ///

@@ -1,0 +1,299 @@
+//! An image's layers, unpacked once and shared: what overlayfs stacks.
+//!
+//! A layer is applied by a process that has nothing else, see [`sandbox`]. Each needs the ones below it, so
+//! they are applied one after the other, lowest first.
+
+mod ids;
+pub mod sandbox;
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use image::layer::{self, Limits, OverlayAttrs};
+use image::{Blob, ChainId, Descriptor, Digest, Layer, Pulled, Store};
+use rustix::fs::{Mode, OFlags, SeekFrom};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use sandbox::{Order, Sandbox};
+
+/// Why an image cannot be had as directories.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store.
+    #[error(transparent)]
+    Image(#[from] image::Error),
+    /// A layer is not what it should be, or the disk refused it.
+    #[error("cannot unpack the layer {}", digest.short())]
+    Layer {
+        /// Its blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: layer::Error,
+    },
+    /// A layer's archive is not the one the image's configuration speaks of.
+    #[error("the layer {} unpacks to {got}, and the image says {wanted}", digest.short())]
+    DiffId {
+        /// Its blob.
+        digest: Digest,
+        /// In the configuration.
+        wanted: Digest,
+        /// What came out.
+        got: Digest,
+    },
+    /// The process that unpacks could not be had.
+    #[error("cannot start a process to unpack in: {call}")]
+    Start {
+        /// What failed.
+        call: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// The way out, where there is one that the message does not say.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Image(error) => error.hint(),
+            Self::Layer { source, .. } => source.hint(),
+            Self::DiffId { .. } => {
+                Some("whoever built the image must mend it; `ctr image pull` again changes nothing")
+            }
+            Self::Start { .. } => None,
+        }
+    }
+}
+
+/// Unpacked layers in use: as long as this lives, nobody removes them.
+#[derive(Debug)]
+pub struct Layers {
+    held: Vec<Layer>,
+}
+
+impl Layers {
+    /// The directories, as overlayfs takes them: topmost first. What the root of a layer hides is left out,
+    /// since overlayfs does not look at that mark there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Image`] where a layer cannot be looked at.
+    pub fn directories(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut directories = Vec::new();
+        for layer in self.held.iter().rev() {
+            directories.push(layer.path().to_owned());
+            if is_opaque(layer)? {
+                break;
+            }
+        }
+        Ok(directories)
+    }
+}
+
+/// Hears how unpacking goes on: the layer's place, lowest first, and how much of its blob is read.
+pub type Heard<'a> = &'a mut dyn FnMut(usize, &Descriptor, u64);
+
+/// The layers of an image, if they are all unpacked.
+///
+/// # Errors
+///
+/// [`Error::Image`].
+pub fn present(store: &Store, pulled: &Pulled) -> Result<Option<Layers>, Error> {
+    let mut held = Vec::new();
+    for id in ChainId::all(&pulled.config.diff_ids) {
+        match store.layer(&id)? {
+            Some(layer) => held.push(layer),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(Layers { held }))
+}
+
+/// Unpacks what is not unpacked yet, and holds all of it.
+///
+/// # Errors
+///
+/// [`Error`]; what was unpacked whole stays.
+pub fn unpack(store: &Store, pulled: &Pulled, heard: Heard<'_>) -> Result<Layers, Error> {
+    let mut held: Vec<Layer> = Vec::new();
+    let chain = ChainId::all(&pulled.config.diff_ids);
+    let mut sandbox = None;
+    for (at, id) in chain.iter().enumerate() {
+        if let Some(layer) = store.layer(id)? {
+            held.push(layer);
+            continue;
+        }
+        let sandbox = match &mut sandbox {
+            Some(sandbox) => sandbox,
+            none => none.insert(Sandbox::new()?),
+        };
+        let (part, diff_id) = (&pulled.manifest.layers[at], &pulled.config.diff_ids[at]);
+        let one = One { at, part, diff_id };
+        held.push(one.unpack(store, sandbox, &held, id, heard)?);
+    }
+    Ok(Layers { held })
+}
+
+/// What a prune did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Gone {
+    /// Blobs that are gone.
+    pub blobs: Vec<Digest>,
+    /// Unpacked layers that are gone, by their chain ID.
+    pub layers: Vec<Digest>,
+    /// Downloads and layers that were never finished.
+    pub partial: usize,
+    /// Bytes of the blobs and of what was never finished.
+    pub bytes: u64,
+    /// Objects without a name that somebody uses at this moment.
+    pub busy: usize,
+}
+
+impl From<image::Pruned> for Gone {
+    fn from(pruned: image::Pruned) -> Self {
+        Self {
+            layers: pruned.layers.iter().map(|id| id.digest().clone()).collect(),
+            blobs: pruned.blobs,
+            partial: pruned.partial,
+            bytes: pruned.bytes,
+            busy: pruned.busy,
+        }
+    }
+}
+
+/// [`Store::prune`], with the right over files of every id that layers were unpacked with.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn prune(store: &Store, older_than: Duration) -> Result<Gone, Error> {
+    let sandbox = Sandbox::new()?;
+    if sandbox.has_foreign_ids() {
+        return sandbox.prune(store.path(), older_than);
+    }
+    Ok(store.prune(older_than)?.into())
+}
+
+/// One layer that is not there.
+struct One<'a> {
+    at: usize,
+    part: &'a Descriptor,
+    diff_id: &'a Digest,
+}
+
+impl One<'_> {
+    fn unpack(
+        &self,
+        store: &Store,
+        sandbox: &mut Sandbox,
+        below: &[Layer],
+        id: &ChainId,
+        heard: Heard<'_>,
+    ) -> Result<Layer, Error> {
+        let digest = &self.part.digest;
+        let blob = store.blob(digest)?.ok_or_else(|| image::Error::Absent {
+            digest: digest.clone(),
+        })?;
+        let staging = store.stage()?;
+        match self.fill(sandbox, staging.path(), &blob, below, heard) {
+            Ok(()) => Ok(staging.publish(id)?),
+            Err(error) => {
+                // The cause is what counts; a prune removes what is left.
+                let _ = staging.discard();
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(
+        &self,
+        sandbox: &mut Sandbox,
+        root: PathBuf,
+        blob: &Blob,
+        below: &[Layer],
+        heard: Heard<'_>,
+    ) -> Result<(), Error> {
+        let digest = &self.part.digest;
+        let failed = |source| Error::Layer {
+            digest: digest.clone(),
+            source,
+        };
+        image::layer_compression(&self.part.media_type).map_err(|why| {
+            Error::Image(image::Error::Document {
+                what: format!("layer {digest}"),
+                why: format!("{:?}: {why}", self.part.media_type),
+            })
+        })?;
+        let order = Order {
+            root,
+            // The nearest first.
+            lowers: below
+                .iter()
+                .rev()
+                .map(|layer| layer.path().into())
+                .collect(),
+            media_type: self.part.media_type.clone(),
+            compressed: self.part.size,
+            caller_owns: sandbox.has_one_id(),
+        };
+        let mut tell = || {
+            // The child reads from the same open file, so its position is how far it has come.
+            let so_far = rustix::fs::seek(blob.as_fd(), SeekFrom::Current(0)).unwrap_or(0);
+            heard(self.at, self.part, so_far);
+        };
+        let unpacked = sandbox.unpack(&order, blob.as_fd(), &mut tell)?;
+        let unpacked = unpacked.map_err(failed)?;
+        let got = Digest::from(unpacked.compressed);
+        if digest.algorithm() == got.algorithm() && got != *digest {
+            return Err(Error::Image(image::Error::Mismatch {
+                wanted: digest.clone(),
+                got,
+            }));
+        }
+        let got = Digest::from(unpacked.plain);
+        if got != *self.diff_id {
+            return Err(Error::DiffId {
+                digest: digest.clone(),
+                wanted: self.diff_id.clone(),
+                got,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Whether the root of a layer hides all below it.
+fn is_opaque(layer: &Layer) -> Result<bool, Error> {
+    let mut value = [0];
+    match rustix::fs::fgetxattr(layer, OverlayAttrs::User.opaque(), &mut value) {
+        Ok(1) => Ok(value == *b"y"),
+        Ok(_) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(false),
+        Err(errno) => Err(Error::Image(image::Error::Call {
+            call: format!("fgetxattr({:?})", layer.path()),
+            errno,
+        })),
+    }
+}
+
+/// What a layer may be, given what its descriptor says.
+fn limits(compressed: u64) -> Limits {
+    Limits {
+        compressed,
+        ..Limits::default()
+    }
+}
+
+/// A directory by descriptor, for what is done in it.
+fn open_directory(path: &std::path::Path) -> Result<std::os::fd::OwnedFd, Errno> {
+    rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+}
