@@ -15,6 +15,7 @@ pub mod args;
 pub mod commands;
 pub mod diagnostic;
 pub mod exit;
+pub mod images;
 pub mod logging;
 pub mod manifest;
 pub mod output;

@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
     let options = manifest::Options::of_host(global.root.as_deref());
     let mut reports = Vec::new();
     for path in &args.manifests {
-        match manifest::load(path, &options).and_then(|loaded| loaded.spec(&[]).map(drop)) {
+        match manifest::load(path, &options).and_then(|loaded| loaded.spec(&[], None).map(drop)) {
             Ok(()) if args.format == Format::Text && !global.quiet => {
                 output::stdout(&format!("{}: ok\n", path.display()))?;
             }

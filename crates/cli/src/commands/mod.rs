@@ -7,6 +7,7 @@ use crate::exit::CommandResult;
 
 mod check;
 mod completions;
+mod image;
 mod info;
 mod man;
 mod network;
@@ -14,6 +15,7 @@ mod plan;
 mod problems;
 mod run;
 mod schema;
+mod shown;
 
 /// What `ctr` can do.
 #[derive(Debug, Subcommand)]
@@ -24,6 +26,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Show what this machine has for containers, what is missing, and what to do
     Info(info::Args),
+    /// Bring images here, look at them, send them away, remove them
+    Image(image::Args),
     /// Make, list, mend and explain networks
     Network(network::Args),
     /// Check manifests and report every error in them
@@ -52,6 +56,7 @@ impl Command {
             Self::Run(args) => run::run(args, global),
             Self::Plan(args) => plan::run(args, global),
             Self::Info(args) => info::run(args, global),
+            Self::Image(args) => image::run(args, global),
             Self::Network(args) => network::run(args, global),
             Self::Check(args) => check::run(args, global),
             Self::Schema(args) => schema::run(args),

@@ -9,7 +9,7 @@ use engine::spec::Origin;
 use serde::Serialize;
 
 use crate::args::Global;
-use crate::commands::problems;
+use crate::commands::{image, problems};
 use crate::exit::{self, CommandResult};
 use crate::{manifest, output};
 
@@ -43,11 +43,16 @@ pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
         Ok(loaded) => loaded,
         Err(report) => return Ok(problems::bad_manifest(&report)),
     };
-    let spec = match loaded.spec(&args.args) {
+    let options = engine::Options::of_caller(root);
+    let image = match image::as_it_is(&loaded, &options) {
+        Ok(image) => image,
+        Err(code) => return Ok(code),
+    };
+    let spec = match loaded.spec(&args.args, image.as_ref().map(image::Held::image).as_ref()) {
         Ok(spec) => spec,
         Err(report) => return Ok(problems::bad_manifest(&report)),
     };
-    match engine::explain(&spec, &engine::Options::of_caller(root)) {
+    match engine::explain(&spec, &options) {
         Ok(plan) => {
             output::stdout(&match args.format {
                 Format::Text => text(&plan, loaded.source.name()),
@@ -91,9 +96,11 @@ fn text(plan: &Plan, file: &str) -> String {
         }
         // Writing to a String cannot fail.
         let _ = write!(out, "{place:4}  {:<8} {call}", who.name());
-        if let Origin::Line(line) = origin {
-            let _ = write!(out, "   # {file}:{line}");
-        }
+        let _ = match origin {
+            Origin::Default => Ok(()),
+            Origin::Line(line) => write!(out, "   # {file}:{line}"),
+            Origin::Image => write!(out, "   # image"),
+        };
         out.push('\n');
         if let Some(undo) = undo {
             let _ = writeln!(out, "{:15}undo: {undo}", "");
@@ -103,6 +110,7 @@ fn text(plan: &Plan, file: &str) -> String {
         let _ = match note.origin {
             Origin::Default => writeln!(out, "note: {}", note.text),
             Origin::Line(line) => writeln!(out, "note: {}   # {file}:{line}", note.text),
+            Origin::Image => writeln!(out, "note: {}   # image", note.text),
         };
     }
     out
@@ -137,6 +145,7 @@ struct NoteEntry<'a> {
 enum OriginEntry {
     Default,
     Line(u32),
+    Image,
 }
 
 impl From<Origin> for OriginEntry {
@@ -144,6 +153,7 @@ impl From<Origin> for OriginEntry {
         match origin {
             Origin::Default => Self::Default,
             Origin::Line(line) => Self::Line(line),
+            Origin::Image => Self::Image,
         }
     }
 }

@@ -3,12 +3,24 @@
 use engine::spec::Origin;
 
 use crate::diagnostic::{Report, Source, failure};
+use crate::images::Problem;
+use crate::manifest::Loaded;
 use crate::{exit, output};
 
 /// Show a manifest's errors; the exit code that goes with them.
 pub(super) fn bad_manifest(report: &Report) -> u8 {
     output::stderr(&report.render(output::colour_on_stderr()));
     exit::BAD_INPUT
+}
+
+/// Show why a manifest's image cannot be had; the exit code that goes with it.
+pub(super) fn image(loaded: &Loaded, problem: &Problem) -> u8 {
+    let message = output::chain(problem);
+    let (line, hint) = (loaded.image_line(), problem.hint());
+    let colour = output::colour_on_stderr();
+    let shown = failure(&loaded.source, line, &message, hint.as_deref(), colour);
+    output::stderr(&shown);
+    exit::ENGINE
 }
 
 /// Show why a container could not be run.
@@ -53,7 +65,7 @@ pub(super) fn refused(source: &Source, problems: &[engine::Diagnostic]) {
 
 fn one(source: &Source, origin: Origin, message: &str, hint: Option<&str>) {
     let line = match origin {
-        Origin::Default => None,
+        Origin::Default | Origin::Image => None,
         Origin::Line(line) => Some(line),
     };
     output::stderr(&failure(

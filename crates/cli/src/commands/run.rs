@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use engine::report::{ExitReport, Outcome};
 
 use crate::args::Global;
-use crate::commands::problems;
+use crate::commands::{image, problems};
 use crate::exit::{CommandResult, Error};
 use crate::{manifest, output};
 
@@ -44,11 +44,17 @@ pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
         Ok(loaded) => loaded,
         Err(report) => return Ok(problems::bad_manifest(&report)),
     };
-    let spec = match loaded.spec(&args.args) {
+    let options = engine::Options::of_caller(root);
+    // Held until the container has ended, so that nobody removes its layers.
+    let image = match image::ready(&loaded, &options, global.quiet) {
+        Ok(image) => image,
+        Err(code) => return Ok(code),
+    };
+    let spec = match loaded.spec(&args.args, image.as_ref().map(image::Held::image).as_ref()) {
         Ok(spec) => spec,
         Err(report) => return Ok(problems::bad_manifest(&report)),
     };
-    match engine::run(&spec, &engine::Options::of_caller(root)) {
+    match engine::run(&spec, &options) {
         Ok(report) => ended(&report, args, global),
         Err(error) => {
             problems::show(&loaded.source, &spec.name.value, &error);

@@ -25,6 +25,7 @@ pub(crate) const TOP: Place = Place {
     belongs: "at the top, before the first `[table]`",
     keys: &[
         "name",
+        "image",
         "rootfs",
         "command",
         "args",
@@ -43,10 +44,6 @@ pub(crate) const TOP: Place = Place {
         "labels",
     ],
     later: &[
-        (
-            "image",
-            Some("unpack the image into a directory and name it with `rootfs`"),
-        ),
         (
             "build",
             Some("build the directory beforehand and name it with `rootfs`"),

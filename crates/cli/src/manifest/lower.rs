@@ -1,12 +1,14 @@
 //! From a manifest to a [`Spec`]: defaults filled in, bytes turned into lines.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine::spec::{self, At, Spec};
+use engine::spec::{self, At, Origin, Root, Spec, Upper};
 
 use super::Loaded;
-use super::model::{Given, Manifest, Network};
+use super::image::{Image, of_image};
+use super::model::{Given, Manifest, Network, RootSource};
 use super::process::{ARG_MAX, ONE_STRING, size};
 use crate::diagnostic::{Code, Diagnostic, Report, Source};
 
@@ -16,11 +18,15 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const SIGTERM: i32 = 15;
 const GRACE: Duration = Duration::from_secs(10);
 
-pub(super) fn spec(loaded: &Loaded, args: &[String]) -> Result<Spec, Box<Report>> {
+pub(super) fn spec(
+    loaded: &Loaded,
+    args: &[String],
+    image: Option<&Image<'_>>,
+) -> Result<Spec, Box<Report>> {
     let (source, manifest) = (&loaded.source, &loaded.manifest);
-    let process = process(source, manifest, args);
-    check_arguments(source, &process, args)?;
     let lines = Lines(source);
+    let process = process(&lines, manifest, args, image)?;
+    check_arguments(source, &process, args)?;
     let name = lines.at(&manifest.name);
     let security = &manifest.security;
     Ok(Spec {
@@ -30,7 +36,13 @@ pub(super) fn spec(loaded: &Loaded, args: &[String]) -> Result<Spec, Box<Report>
         },
         name,
         source: source.name().to_owned(),
-        root: lines.at(&manifest.rootfs),
+        root: lines.at(&manifest.root).map(|root| match (root, image) {
+            (RootSource::Here(root), _) => root,
+            (RootSource::Image(_), image) => Root::Overlay {
+                lowers: image.map_or_else(Vec::new, |image| image.lowers.clone()),
+                upper: Upper::Ephemeral,
+            },
+        }),
         read_only_root: lines.at(&security.read_only_root),
         process,
         namespaces: spec::Namespaces {
@@ -42,6 +54,7 @@ pub(super) fn spec(loaded: &Loaded, args: &[String]) -> Result<Spec, Box<Report>
         stop: spec::Stop {
             signal: lines
                 .optional(manifest.stop.signal.as_ref())
+                .or_else(|| image?.config.stop_signal.map(of_image))
                 .unwrap_or(At::default_of(SIGTERM)),
             grace: lines
                 .optional(manifest.stop.grace.as_ref())
@@ -58,7 +71,7 @@ pub(super) fn spec(loaded: &Loaded, args: &[String]) -> Result<Spec, Box<Report>
         readonly_paths: Vec::new(),
         resources: resources(&lines, manifest),
         security: confinement(&lines, manifest),
-        labels: manifest.labels.clone(),
+        labels: labels(manifest, image),
     })
 }
 
@@ -82,36 +95,94 @@ impl Lines<'_> {
     }
 }
 
-fn process(source: &Source, manifest: &Manifest, args: &[String]) -> spec::Process {
-    let lines = Lines(source);
+fn process(
+    lines: &Lines<'_>,
+    manifest: &Manifest,
+    args: &[String],
+    image: Option<&Image<'_>>,
+) -> Result<spec::Process, Box<Report>> {
     let process = &manifest.process;
-    let mut argv = lines.at(&process.argv);
-    argv.value.extend(args.iter().cloned());
     let mut env = lines.all(&process.env);
-    let mut default = |name: &str, value: &str| {
-        if !env.iter().any(|v| v.value.0 == name) {
-            env.push(At::default_of((name.to_owned(), value.to_owned())));
+    let mut missing = |entry: At<(String, String)>| {
+        if !env.iter().any(|v| v.value.0 == entry.value.0) {
+            env.push(entry);
         }
     };
-    default("PATH", PATH);
+    for variable in image.map_or(&[][..], |image| &image.config.env) {
+        missing(of_image(variable.clone()));
+    }
+    missing(At::default_of(("PATH".to_owned(), PATH.to_owned())));
     if process.tty.value {
-        default("TERM", "xterm");
+        missing(At::default_of(("TERM".to_owned(), "xterm".to_owned())));
     }
     let root = spec::User::Id {
         uid: 0,
         group: None,
     };
-    spec::Process {
-        argv,
+    Ok(spec::Process {
+        argv: argv(lines, manifest, args, image)?,
         env,
-        workdir: lines
-            .optional(process.workdir.as_ref())
-            .unwrap_or(At::default_of(PathBuf::from("/"))),
+        workdir: match (lines.optional(process.workdir.as_ref()), image) {
+            (Some(workdir), _) => workdir,
+            (None, Some(image)) => image.workdir(lines.0, &manifest.root)?,
+            (None, None) => At::default_of(PathBuf::from("/")),
+        },
         user: lines
             .optional(process.user.as_ref())
+            .or_else(|| image?.user())
             .unwrap_or(At::default_of(root)),
         tty: lines.at(&process.tty),
+    })
+}
+
+/// As Docker has it: `command` takes the place of all that the image would run, arguments alone take the
+/// place of its command and follow its entrypoint.
+fn argv(
+    lines: &Lines<'_>,
+    manifest: &Manifest,
+    args: &[String],
+    image: Option<&Image<'_>>,
+) -> Result<At<Vec<String>>, Box<Report>> {
+    let given = lines.optional(manifest.process.args.as_ref());
+    let more: Vec<String> = given
+        .iter()
+        .flat_map(|given| &given.value)
+        .chain(args)
+        .cloned()
+        .collect();
+    if let Some(command) = &manifest.process.command {
+        let mut argv = lines.at(command);
+        argv.value.extend(more);
+        return Ok(argv);
     }
+    let (entrypoint, cmd) = image.map_or((&[][..], &[][..]), |image| {
+        (&image.config.entrypoint[..], &image.config.cmd[..])
+    });
+    let (tail, origin) = match (more.is_empty(), given) {
+        (true, _) => (cmd.to_vec(), Origin::Image),
+        (false, Some(given)) => (more, given.origin),
+        (false, None) => (more, Origin::Default),
+    };
+    let value = [entrypoint, &tail].concat();
+    if image.is_some() && value.first().is_none_or(String::is_empty) {
+        let wrong = Diagnostic {
+            code: Code::MissingKey,
+            message: "missing key `command`".to_owned(),
+            span: Some(manifest.root.place()),
+            label: "this image names no program to run".to_owned(),
+            related: Vec::new(),
+            help: Some("command = [\"program\", \"argument\"]".to_owned()),
+        };
+        return Err(Box::new(Report::new(lines.0.clone(), vec![wrong])));
+    }
+    Ok(At { value, origin })
+}
+
+/// The image's, and the manifest's over them.
+fn labels(manifest: &Manifest, image: Option<&Image<'_>>) -> BTreeMap<String, String> {
+    let mut labels = image.map_or_else(BTreeMap::new, |image| image.config.labels.clone());
+    labels.extend(manifest.labels.clone());
+    labels
 }
 
 /// What the command line added must be as right as what the manifest says.
@@ -140,7 +211,7 @@ fn check_arguments(
         .env
         .iter()
         .map(|v| v.value.0.len() + v.value.1.len() + 1);
-    if size(&process.argv.value, env) > ARG_MAX {
+    if size(&mut process.argv.value.iter(), env) > ARG_MAX {
         return refuse(
             "with the arguments on the command line, command and environment exceed ARG_MAX",
         );

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use ::image::Reference;
 use engine::spec::Spec;
+use model::RootSource;
 
 use crate::diagnostic::{Report, Source};
 
 mod file;
 mod host;
+mod image;
 mod keys;
 mod lower;
 mod model;
@@ -27,6 +30,7 @@ mod walk;
 mod tests;
 
 pub use host::Options;
+pub use image::Image;
 pub use model::Manifest;
 
 /// A network's name, for the command line.
@@ -43,6 +47,14 @@ pub fn network_name(text: &str) -> Result<String, String> {
 /// Why it is none.
 pub fn network_prefix(text: &str) -> Result<ipnet::IpNet, String> {
     value::net::prefix(text).map_err(|rule| rule.label)
+}
+
+/// A length of time, for the command line.
+///
+/// # Errors
+/// Why it is none.
+pub fn time(text: &str) -> Result<std::time::Duration, String> {
+    value::time::time(text).map_err(|rule| rule.label)
 }
 
 /// A manifest without errors, and the text it came from, which failures at run time quote.
@@ -100,11 +112,29 @@ fn folder(path: &Path) -> Result<PathBuf, String> {
 }
 
 impl Loaded {
-    /// The container it describes; `args` follow the manifest's own arguments.
+    /// The image it names.
+    #[must_use]
+    pub fn image(&self) -> Option<&Reference> {
+        match &self.manifest.root.value {
+            RootSource::Image(name) => Some(name),
+            RootSource::Here(_) => None,
+        }
+    }
+
+    /// Where its root is named, counted from 1.
+    #[must_use]
+    pub fn image_line(&self) -> Option<u32> {
+        let span = self.manifest.root.span.as_ref()?;
+        Some(self.source.line(span.start))
+    }
+
+    /// The container it describes; `args` follow the manifest's own arguments. Without the `image` that it
+    /// names, what that would say is missing.
     ///
     /// # Errors
-    /// When `args` hold what no program can be given, or make the command line too long.
-    pub fn spec(&self, args: &[String]) -> Result<Spec, Box<Report>> {
-        lower::spec(self, args)
+    /// When `args` hold what no program can be given, or make the command line too long; when the image names
+    /// nothing to run and the manifest neither.
+    pub fn spec(&self, args: &[String], image: Option<&Image<'_>>) -> Result<Spec, Box<Report>> {
+        lower::spec(self, args, image)
     }
 }

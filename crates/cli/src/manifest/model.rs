@@ -9,6 +9,7 @@ use engine::spec::{
     CpuMax, IdMap, IoLimit, Landlock, Limit, MountSource, NetworkSpec, Publish, Rlimit, Root,
     Seccomp, User, UserNamespace,
 };
+use image::Reference;
 
 use ipnet::IpNet;
 
@@ -50,7 +51,7 @@ impl<T> Given<T> {
 #[derive(Debug, Clone)]
 pub struct Manifest {
     pub(crate) name: Given<String>,
-    pub(crate) rootfs: Given<Root>,
+    pub(crate) root: Given<RootSource>,
     pub(crate) process: Process,
     pub(crate) hostname: Option<Given<String>>,
     pub(crate) init: Given<bool>,
@@ -63,11 +64,21 @@ pub struct Manifest {
     pub(crate) labels: BTreeMap<String, String>,
 }
 
+/// Where `/` comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RootSource {
+    /// `rootfs`.
+    Here(Root),
+    /// `image`.
+    Image(Reference),
+}
+
 /// The program and its surroundings.
 #[derive(Debug, Clone)]
 pub(crate) struct Process {
-    /// `command`, then `args`.
-    pub(crate) argv: Given<Vec<String>>,
+    /// An image may have one.
+    pub(crate) command: Option<Given<Vec<String>>>,
+    pub(crate) args: Option<Given<Vec<String>>>,
     pub(crate) user: Option<Given<User>>,
     pub(crate) workdir: Option<Given<PathBuf>>,
     pub(crate) env: Vec<Given<(String, String)>>,

@@ -17,9 +17,10 @@ pub(super) const ARG_MAX: usize = 2 << 20;
 pub(super) fn read(top: &Section<'_, '_>, host: &Host<'_>, optional: bool) -> Option<Process> {
     let r = top.r;
     let command = command(top, optional);
-    let args = top
-        .get("args")
-        .and_then(|v| strings(r, &v, "an array of strings like [\"--port\", \"80\"]"));
+    let args = top.get("args").and_then(|v| {
+        let words = strings(r, &v, "an array of strings like [\"--port\", \"80\"]")?;
+        Some(Given::new(words, v.span()))
+    });
     let user = top
         .get("user")
         .and_then(|v| v.parse(r, "a string like \"nginx\" or \"1000:1000\"", user::user));
@@ -31,10 +32,12 @@ pub(super) fn read(top: &Section<'_, '_>, host: &Host<'_>, optional: bool) -> Op
         .get("tty")
         .and_then(|v| v.bool(r))
         .unwrap_or_else(|| Given::default_of(false));
-    let mut argv = command?;
-    argv.value.extend(args.unwrap_or_default());
+    if !optional {
+        command.as_ref()?;
+    }
     let process = Process {
-        argv,
+        command,
+        args,
         user,
         workdir,
         env,
@@ -130,21 +133,25 @@ fn check_size(r: &Reader, process: &Process) {
         .env
         .iter()
         .map(|v| v.value.0.len() + v.value.1.len() + 1);
-    let bytes = size(&process.argv.value, env);
+    let given = [&process.command, &process.args].map(Option::as_ref);
+    let mut argv = given.into_iter().flatten().flat_map(|words| &words.value);
+    let bytes = size(&mut argv, env);
     if bytes > ARG_MAX {
         let rule = format!("{bytes} bytes with the environment; ARG_MAX is {ARG_MAX}");
         r.error(
             "the command line is too long".into(),
-            process.argv.place(),
+            given[0].or(given[1]).map_or(0..0, Given::place),
             rule,
         );
     }
 }
 
 /// What execve(2) counts: the strings, their ends, and a pointer for each.
-pub(super) fn size(argv: &[String], env: impl Iterator<Item = usize>) -> usize {
-    argv.iter()
-        .map(String::len)
+pub(super) fn size<'a>(
+    argv: &mut dyn Iterator<Item = &'a String>,
+    env: impl Iterator<Item = usize>,
+) -> usize {
+    argv.map(String::len)
         .chain(env)
         .map(|length| length + 1 + 8)
         .sum()

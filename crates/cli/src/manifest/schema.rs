@@ -16,18 +16,20 @@ pub struct Manifest {
     #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9_.-]{0,62}$"))]
     pub name: Option<String>,
     /// The container's `/`: "host" for a throw-away view of this machine's own, or a directory, relative to the manifest's folder.
-    pub rootfs: String,
-    /// The program and its arguments; no shell takes it apart.
+    pub rootfs: Option<String>,
+    /// The container's `/` and what it runs: an image by its name, like "nginx:1.27"; pulled when it is not here.
+    pub image: Option<String>,
+    /// The program and its arguments; no shell takes it apart. Default: the image's entrypoint and command.
     #[schemars(length(min = 1))]
-    pub command: Vec<String>,
-    /// Appended to `command`; what follows the manifest on the command line is appended after it.
+    pub command: Option<Vec<String>>,
+    /// Appended to `command`, or to the image's entrypoint in place of its command; what follows the manifest on the command line is appended after it.
     pub args: Option<Vec<String>>,
-    /// Who the program runs as: "name", "uid", "name:group" or "uid:gid", looked up in the container. Default "0".
+    /// Who the program runs as: "name", "uid", "name:group" or "uid:gid", looked up in the container. Default: the image's, else "0".
     pub user: Option<String>,
-    /// Working directory in the container. Default "/".
+    /// Working directory in the container. Default: the image's, else "/".
     #[schemars(regex(pattern = r"^/"))]
     pub workdir: Option<String>,
-    /// Environment variables, complete: nothing of the host's is inherited.
+    /// Environment variables, besides the image's; nothing of the host's is inherited.
     pub env: Option<BTreeMap<String, EnvValue>>,
     /// Host name in the container. Default: the container's name.
     #[schemars(length(max = 64))]

@@ -7,7 +7,7 @@ use engine::spec::{Root, User, UserNamespace};
 use toml::de::DeTable;
 
 use super::host::Host;
-use super::model::{Given, Manifest, Network, Stop};
+use super::model::{Given, Manifest, Network, RootSource, Stop};
 use super::value::{host_path, name, sysctl, time};
 use super::walk::{Reader, Rule, Section, Value};
 use super::{keys, mount, network, process, resources, security};
@@ -23,10 +23,11 @@ pub(super) fn read<'t>(
     let top = Section::top(r, table);
     // With these, what would be missing else is not.
     let several = top.has("container");
-    let rootless = several || top.has("image") || top.has("build");
+    let image = top.get("image");
+    let rootless = several || image.is_some() || top.has("build");
 
     let name = container_name(&top, path, several);
-    let rootfs = root(&top, host, rootless);
+    let root = root(&top, image, host, rootless);
     let process = process::read(&top, host, rootless);
     let hostname = top
         .get("hostname")
@@ -57,7 +58,7 @@ pub(super) fn read<'t>(
 
     let manifest = Manifest {
         name: name?,
-        rootfs: rootfs?,
+        root: root?,
         process: process?,
         hostname,
         init: init.unwrap_or_else(|| Given::default_of(true)),
@@ -98,22 +99,46 @@ fn container_name(top: &Section<'_, '_>, path: &Path, several: bool) -> Option<G
     }
 }
 
-fn root(top: &Section<'_, '_>, host: &Host<'_>, rootless: bool) -> Option<Given<Root>> {
-    let value = if rootless {
-        top.get("rootfs")?
+/// From `image` or `rootfs`; `optional`: from what is not read here.
+fn root(
+    top: &Section<'_, '_>,
+    image: Option<Value<'_>>,
+    host: &Host<'_>,
+    optional: bool,
+) -> Option<Given<RootSource>> {
+    let rootfs = if optional {
+        top.get("rootfs")
     } else {
-        let rule = Rule::from("a container needs a root file system")
-            .help("`rootfs = \"host\"` for a throw-away view of this machine's own, or `rootfs = \"./dir\"`");
-        top.require("rootfs", rule)?
+        let rule = Rule::from("a container needs a root file system").help(
+            "`image = \"NAME\"`, `rootfs = \"./dir\"`, or `rootfs = \"host\"` for a throw-away view of this machine's own",
+        );
+        Some(top.require("rootfs", rule)?)
     };
-    value.parse(
-        top.r,
-        "a string: \"host\" or a directory",
-        |text| match text {
-            "host" => Ok(Root::Host),
-            text => host_path::root(host, text).map(Root::Directory),
-        },
-    )
+    let Some(image) = image else {
+        return rootfs?.parse(
+            top.r,
+            "a string: \"host\" or a directory",
+            |text| match text {
+                "host" => Ok(RootSource::Here(Root::Host)),
+                text => {
+                    host_path::root(host, text).map(|path| RootSource::Here(Root::Directory(path)))
+                }
+            },
+        );
+    };
+    if let Some(rootfs) = rootfs {
+        let at = [
+            (rootfs.span(), ""),
+            (image.span(), "the image is the root file system"),
+        ];
+        let message = "`image` and `rootfs` together".to_owned();
+        top.r.conflict(message, "one of them is enough", at);
+    }
+    image.parse(top.r, "a string like \"nginx:1.27\"", |text| {
+        text.parse()
+            .map(RootSource::Image)
+            .map_err(|error: ::image::Error| Rule::from(error.to_string()))
+    })
 }
 
 fn stop(r: &Reader, value: &Value<'_>) -> Stop {

@@ -1,0 +1,171 @@
+//! `ctr image`: bring images here, look at them, name them, send them away, remove them.
+
+mod change;
+mod held;
+mod registry;
+mod show;
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use engine::Options;
+use image::{Platform, Reference};
+
+pub(super) use held::{Held, as_it_is, ready};
+
+use super::shown::Shown;
+use crate::args::Global;
+use crate::exit::{self, CommandResult, Error};
+use crate::images::{Images, Problem};
+use crate::output;
+
+/// Arguments of `ctr image`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring an image from its registry, and unpack it
+    Pull(Pull),
+    /// Send an image to the registry that its name says
+    Push(Push),
+    /// List the images that are here
+    Ls(Shown),
+    /// Show an image's documents: what it runs, for which machine, of which layers
+    Inspect(Named),
+    /// Show the steps that an image was built in
+    History(Named),
+    /// Give an image another name
+    Tag(Tag),
+    /// Remove names; what no name leads to is removed by `prune`
+    Rm(Names),
+    /// Remove what no name leads to and nobody uses
+    Prune(Prune),
+    /// Show what the images take on disk, and who holds what
+    Df(Shown),
+}
+
+#[derive(Debug, clap::Args)]
+struct Pull {
+    /// Its name, like nginx:1.27 or registry.lan:5000/app@sha256:…
+    #[arg(value_name = "IMAGE", value_parser = reference)]
+    name: Reference,
+    /// For another machine than this, like linux/arm64
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
+    platform: Option<Platform>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Push {
+    /// Its name here
+    #[arg(value_name = "IMAGE", value_parser = reference)]
+    name: Reference,
+    /// The name it gets there, when it is another
+    #[arg(value_name = "DESTINATION", value_parser = reference)]
+    to: Option<Reference>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Named {
+    /// Which
+    #[arg(value_name = "IMAGE", value_parser = reference)]
+    name: Reference,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+#[derive(Debug, clap::Args)]
+struct Names {
+    /// Which
+    #[arg(required = true, value_name = "IMAGE", value_parser = reference)]
+    names: Vec<Reference>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Tag {
+    /// An image that is here
+    #[arg(value_name = "IMAGE", value_parser = reference)]
+    name: Reference,
+    /// Its other name
+    #[arg(value_name = "NEW", value_parser = reference)]
+    new: Reference,
+}
+
+#[derive(Debug, clap::Args)]
+struct Prune {
+    /// Downloads that were broken off go as well when they are older than this; until then the next pull goes on with
+    /// them
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = time)]
+    older_than: Duration,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+fn reference(text: &str) -> Result<Reference, String> {
+    text.parse()
+        .map_err(|error: image::Error| error.to_string())
+}
+
+fn platform(text: &str) -> Result<Platform, String> {
+    text.parse()
+        .map_err(|error: image::Error| error.to_string())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    crate::manifest::time(text)
+}
+
+pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
+    let options = Options::of_caller(global.root.as_deref());
+    match done(&args.command, &options, global) {
+        Ok(text) => {
+            output::stdout(&text)?;
+            Ok(exit::SUCCESS)
+        }
+        Err(Stop::Said(code)) => Ok(code),
+        Err(Stop::Problem(problem)) => Ok(said(&problem)),
+        Err(Stop::Other(error)) => Err(error),
+    }
+}
+
+/// Shows why an image cannot be had, and the way out.
+pub(super) fn said(problem: &Problem) -> u8 {
+    output::error(problem);
+    if let Some(hint) = problem.hint() {
+        output::stderr(&format!("  help: {hint}\n"));
+    }
+    exit::ENGINE
+}
+
+/// Why a command ends early.
+enum Stop {
+    Problem(Problem),
+    Other(Error),
+    /// All is said.
+    Said(u8),
+}
+
+impl<E: Into<Problem>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
+/// What is to be printed.
+fn done(command: &Command, options: &Options, global: &Global) -> Result<String, Stop> {
+    let images = Images::open(options)?;
+    match command {
+        Command::Pull(asked) => registry::pull(&images, asked, global.quiet),
+        Command::Push(asked) => registry::push(&images, asked, global.quiet),
+        Command::Ls(shown) => show::list(&images, shown.format),
+        Command::Inspect(asked) => show::inspect(&images, &asked.name, asked.shown.format),
+        Command::History(asked) => show::history(&images, &asked.name, asked.shown.format),
+        Command::Df(shown) => show::usage(&images, shown.format),
+        Command::Tag(asked) => change::tag(&images, &asked.name, &asked.new),
+        Command::Rm(asked) => change::remove(&images, &asked.names),
+        Command::Prune(asked) => change::prune(&images, asked.older_than, asked.shown.format),
+    }
+}

@@ -1,0 +1,183 @@
+//! Images for the commands: the store of the caller, the registries as this machine is set up, and an image made
+//! ready to run.
+
+mod progress;
+mod settings;
+
+use std::path::PathBuf;
+
+use engine::Options;
+use engine::layers::{self, Layers};
+use image::{Error, Platform, Pulled, Record, Reference, Registry, Store};
+
+pub(crate) use progress::{Show, age, bytes};
+
+/// Why an image cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The store, a registry, a document.
+    #[error(transparent)]
+    Image(#[from] Error),
+    /// Its layers.
+    #[error(transparent)]
+    Layers(#[from] layers::Error),
+    /// How registries are reached.
+    #[error("{}", path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The place of the store cannot be made.
+    #[error("mkdir({path:?})")]
+    Place {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The name leads to nothing here.
+    #[error("no image `{name}` is here{}", near.as_ref().map_or(String::new(), |near| format!("; `{near}` is")))]
+    Unknown {
+        /// As it was written, in its usual short form.
+        name: String,
+        /// One that is here and looks like it.
+        near: Option<String>,
+    },
+}
+
+impl Problem {
+    /// The way out, where the message does not say it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Image(error) => error.hint().map(Into::into),
+            Self::Layers(error) => error.hint().map(Into::into),
+            Self::Unknown { name, .. } => Some(format!("`ctr image pull {name}`")),
+            Self::Settings { .. } | Self::Place { .. } => None,
+        }
+    }
+}
+
+/// The images of the caller.
+#[derive(Debug)]
+pub(crate) struct Images {
+    pub(crate) store: Store,
+}
+
+/// An image that can be run, and stays as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) pulled: Pulled,
+    layers: Layers,
+}
+
+impl Ready {
+    /// Its layers, topmost first.
+    pub(crate) fn directories(&self) -> Result<Vec<PathBuf>, Problem> {
+        Ok(self.layers.directories()?)
+    }
+}
+
+impl Images {
+    /// Opens the store, and makes it when it is missing.
+    pub(crate) fn open(options: &Options) -> Result<Self, Problem> {
+        let path = options.data_root.join("images");
+        std::fs::create_dir_all(&options.data_root).map_err(|source| Problem::Place {
+            path: options.data_root.clone(),
+            source,
+        })?;
+        Ok(Self {
+            store: Store::open(&path)?,
+        })
+    }
+
+    /// The registries, as this machine and this user have set them up.
+    pub(crate) fn registry(&self) -> Result<Registry, Problem> {
+        Ok(Registry::new(settings::read()?)?)
+    }
+
+    /// What a name leads to.
+    pub(crate) fn record(&self, name: &Reference) -> Result<Record, Problem> {
+        if let Some(record) = self.store.image(name)? {
+            return Ok(record);
+        }
+        let all = self.store.images()?;
+        let familiar = name.familiar();
+        let near = all
+            .iter()
+            .map(|record| record.name.familiar())
+            .map(|known| (strsim::damerau_levenshtein(&known, &familiar), known))
+            .filter(|(distance, _)| *distance <= 3)
+            .min();
+        Err(Problem::Unknown {
+            name: familiar,
+            near: near.map(|(_, known)| known),
+        })
+    }
+
+    /// An image that is here whole, for the platform it was pulled for.
+    pub(crate) fn here(&self, name: &Reference) -> Result<Option<Pulled>, Problem> {
+        let Some(record) = self.store.image(name)? else {
+            return Ok(None);
+        };
+        let (digest, platform) = (&record.target.digest, &record.platform);
+        Ok(image::present(&self.store, name, digest, platform)?)
+    }
+
+    /// The same, where one must be.
+    pub(crate) fn must(&self, name: &Reference) -> Result<Pulled, Problem> {
+        let record = self.record(name)?;
+        let (digest, platform) = (&record.target.digest, &record.platform);
+        let there = image::present(&self.store, name, digest, platform)?;
+        Ok(there.ok_or_else(|| Error::Absent {
+            digest: digest.clone(),
+        })?)
+    }
+
+    /// Brings what a name leads to now.
+    pub(crate) fn pull(
+        &self,
+        name: &Reference,
+        platform: &Platform,
+        show: &Show,
+    ) -> Result<Pulled, Problem> {
+        let registry = self.registry()?;
+        let pulled = image::pull(&self.store, &registry, name, platform, show)?;
+        show.done();
+        Ok(pulled)
+    }
+
+    /// An image to be run: as it is here, or pulled for this machine if it is not.
+    pub(crate) fn ready(&self, name: &Reference, show: &Show) -> Result<Ready, Problem> {
+        let pulled = match self.here(name)? {
+            Some(pulled) => pulled,
+            None => self.pull(name, &Platform::host(), show)?,
+        };
+        self.unpacked(pulled, show)
+    }
+
+    /// An image that is here, pulled and unpacked: nothing is done for it.
+    pub(crate) fn as_it_is(&self, name: &Reference) -> Result<Ready, Problem> {
+        let pulled = self.must(name)?;
+        let layers = layers::present(&self.store, &pulled)?.ok_or_else(|| Problem::Unknown {
+            name: name.familiar(),
+            near: None,
+        })?;
+        Ok(Ready { pulled, layers })
+    }
+
+    /// With its layers unpacked.
+    pub(crate) fn unpacked(&self, pulled: Pulled, show: &Show) -> Result<Ready, Problem> {
+        let mut heard = |_at: usize, layer: &image::Descriptor, so_far| {
+            show.unpacking(layer, so_far);
+        };
+        let layers = layers::unpack(&self.store, &pulled, &mut heard)?;
+        show.done();
+        Ok(Ready { pulled, layers })
+    }
+}

@@ -1,0 +1,111 @@
+//! `registries.toml`: how registries are reached that are not as everybody's.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use image::{Credentials, Settings};
+use serde::Deserialize;
+
+use super::Problem;
+
+/// More than this is no such file.
+const MAX: u64 = 64 << 10;
+
+/// What stands in one.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct File {
+    /// Registries without TLS.
+    plain_http: Vec<String>,
+    /// Authorities besides the host's own: files or directories.
+    ca: Vec<PathBuf>,
+    /// Hosts that are asked before a registry.
+    mirrors: BTreeMap<String, Vec<String>>,
+    /// Hosts that get a registry's credentials to make tokens from.
+    token_servers: Vec<String>,
+}
+
+/// The machine's file, the user's after it, and the user's credentials.
+pub(super) fn read() -> Result<Settings, Problem> {
+    let mut all = File::default();
+    for path in places() {
+        if let Some(text) = text(&path)? {
+            let one: File = toml::from_str(&text).map_err(|source| wrong(&path, source))?;
+            all.plain_http.extend(one.plain_http);
+            all.ca.extend(one.ca);
+            all.mirrors.extend(one.mirrors);
+            all.token_servers.extend(one.token_servers);
+        }
+    }
+    Ok(Settings {
+        credentials: Credentials::from_environment(),
+        plain_http: all.plain_http,
+        mirrors: all.mirrors,
+        ca: all.ca,
+        token_servers: all.token_servers,
+        ..Settings::default()
+    })
+}
+
+fn places() -> Vec<PathBuf> {
+    let absolute = |name| {
+        let path = PathBuf::from(std::env::var_os(name)?);
+        path.is_absolute().then_some(path)
+    };
+    let user = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")));
+    [Some(PathBuf::from("/etc")), user]
+        .into_iter()
+        .flatten()
+        .map(|at| at.join("ctr/registries.toml"))
+        .collect()
+}
+
+fn wrong(path: &Path, source: impl std::error::Error + Send + Sync + 'static) -> Problem {
+    Problem::Settings {
+        path: path.to_owned(),
+        source: Box::new(source),
+    }
+}
+
+fn text(path: &Path) -> Result<Option<String>, Problem> {
+    use std::io::Read as _;
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(wrong(path, error)),
+    };
+    let mut text = String::new();
+    let read = file.take(MAX + 1).read_to_string(&mut text);
+    read.map_err(|error| wrong(path, error))?;
+    if text.len() as u64 > MAX {
+        return Err(wrong(path, std::io::Error::other("larger than 64 KiB")));
+    }
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_read_and_no_other_is_taken() {
+        let file: File = toml::from_str(
+            "plain-http = [\"registry.lan:5000\"]\nca = [\"/etc/ctr/ca.pem\"]\n\
+             token-servers = [\"auth.lan\"]\n[mirrors]\n\"docker.io\" = [\"mirror.lan\"]\n",
+        )
+        .expect("a good file");
+        let mirrors = [("docker.io".to_owned(), vec!["mirror.lan".to_owned()])];
+        let expected = File {
+            plain_http: vec!["registry.lan:5000".into()],
+            ca: vec!["/etc/ctr/ca.pem".into()],
+            mirrors: mirrors.into(),
+            token_servers: vec!["auth.lan".into()],
+        };
+        assert_eq!(file, expected);
+        let error = toml::from_str::<File>("insecure = true").expect_err("no such key");
+        assert!(
+            error.to_string().contains("unknown field `insecure`"),
+            "{error}"
+        );
+    }
+}
