@@ -153,7 +153,7 @@ fn json_has_every_error_with_its_place() {
     dir.file("a.toml", GOOD);
     dir.file(
         "b.toml",
-        format!("{GOOD}env = {{ \"ä\" = 5 }}\nimage = \"x\"\n"),
+        format!("{GOOD}env = {{ \"ä\" = 5 }}\nbuild = \"x\"\n"),
     );
     let seen = seen(
         dir.ctr()
@@ -167,9 +167,9 @@ fn json_has_every_error_with_its_place() {
           "severity": "error", "code": "wrong-type", "message": "wrong type for `env.ä`",
           "label": label, "help": "write it with quotes: \"5\"" },
         { "file": "b.toml", "line": 4, "column": 1, "end_line": 4, "end_column": 6,
-          "severity": "error", "code": "not-supported", "message": "`image` is not supported yet",
+          "severity": "error", "code": "not-supported", "message": "`build` is not supported yet",
           "label": "a later release brings it",
-          "help": "unpack the image into a directory and name it with `rootfs`" },
+          "help": "build the directory beforehand and name it with `rootfs`" },
         { "file": "none.toml", "line": null, "column": null, "end_line": null, "end_column": null,
           "severity": "error", "code": "file", "message": "cannot open the file: no such file",
           "label": "", "help": null },

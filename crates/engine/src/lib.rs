@@ -20,6 +20,7 @@ pub mod state;
 mod stdio;
 mod steps;
 mod supervise;
+mod tree;
 mod tty;
 mod usage;
 pub mod users;

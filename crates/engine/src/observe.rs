@@ -1,6 +1,11 @@
 //! Look at the machine, as far as one [`Spec`] needs it. Nothing is changed.
 
+mod root;
+
+pub(crate) use root::layers;
+
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use confine::{Resource, Rlimit};
@@ -9,12 +14,11 @@ use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
 use crate::error::Diagnostic;
-use crate::host::{Caller, Host, IdSource, PathFacts, PathKind, RootFacts, UserFiles};
+use crate::host::{Caller, Host, IdSource, PathFacts, PathKind, UserFiles};
 use crate::net::facts::NetFacts;
-use crate::spec::{
-    At, IdMap, MountSource, Network, Origin, Root, Spec, Upper, User, UserNamespace,
-};
+use crate::spec::{At, IdMap, MountSource, Network, Origin, Root, Spec, Upper, UserNamespace};
 use crate::state::IdRange;
+use crate::tree::Tree;
 
 /// Largest user database read from a container's root.
 const USER_FILE_LIMIT: usize = 1 << 20;
@@ -44,12 +48,14 @@ pub fn observe(
     look: Look,
 ) -> Result<Host, Vec<Diagnostic>> {
     let mut problems = Vec::new();
-    let root = open_root(spec).map_err(|problem| vec![problem])?;
-    let users = user_files(spec, root.as_ref()).unwrap_or_else(|problem| {
+    let layers = layers(spec).map_err(|problem| vec![problem])?;
+    let layers: Vec<_> = layers.iter().map(AsFd::as_fd).collect();
+    let tree = Tree::new(&layers);
+    let users = root::user_files(spec, tree).unwrap_or_else(|problem| {
         problems.push(problem);
         UserFiles::default()
     });
-    let root = root_facts(root.as_ref(), &users);
+    let root = root::facts(&layers, tree, &users);
     let host = Host {
         root,
         ids: id_source(spec, &caller, slot),
@@ -249,101 +255,6 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         .chain(["/usr/bin".into(), "/bin".into()])
         .map(|dir| dir.join(name))
         .find(|program| rustix::fs::access(program, fs::Access::EXEC_OK).is_ok())
-}
-
-/// The directory that user databases are read from: the topmost layer.
-fn open_root(spec: &Spec) -> Result<Option<rootfs::Root>, Diagnostic> {
-    let At { value, origin } = &spec.root;
-    let path = match value {
-        Root::Host => Path::new("/"),
-        Root::Directory(path) => path,
-        Root::Overlay { lowers, .. } => match lowers.first() {
-            Some(path) => path,
-            None => {
-                return Err(Diagnostic::input(
-                    *origin,
-                    "an overlay needs a lower directory",
-                ));
-            }
-        },
-    };
-    rootfs::Root::open(path).map(Some).map_err(|error| {
-        let errno = error.errno();
-        let problem = match errno {
-            Some(Errno::NOENT) => format!("the root directory {path:?} does not exist"),
-            Some(Errno::NOTDIR) => format!("the root {path:?} is not a directory"),
-            _ => format!("cannot open the root directory {path:?}: {error}"),
-        };
-        Diagnostic::input(*origin, problem)
-    })
-}
-
-/// `/etc/passwd` and `/etc/group` of the container, when its user has to be looked up.
-fn user_files(spec: &Spec, root: Option<&rootfs::Root>) -> Result<UserFiles, Diagnostic> {
-    let Some(root) = root else {
-        return Ok(UserFiles::default());
-    };
-    let directory = OFlags::PATH | OFlags::DIRECTORY;
-    let has_etc = root.open_file("etc".as_ref(), directory).is_ok();
-    let At {
-        value: user,
-        origin,
-    } = &spec.process.user;
-    if !has_etc
-        || (*origin == Origin::Default
-            && *user
-                == (User::Id {
-                    uid: 0,
-                    group: None,
-                }))
-    {
-        return Ok(UserFiles {
-            has_etc,
-            ..UserFiles::default()
-        });
-    }
-    let read = |path: &str| match root.read_bounded(path.as_ref(), USER_FILE_LIMIT as u64) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
-        Err(error) => {
-            let message = format!("cannot read the container's /{path}: {error}");
-            Err(Diagnostic::input(*origin, message))
-        }
-    };
-    Ok(UserFiles {
-        passwd: read("etc/passwd")?,
-        group: read("etc/group")?,
-        has_etc,
-    })
-}
-
-/// What the root can bear.
-fn root_facts(root: Option<&rootfs::Root>, users: &UserFiles) -> RootFacts {
-    let Some(root) = root else {
-        return RootFacts::default();
-    };
-    let fs = rustix::fs::fstatfs(root).ok();
-    let flags = rustix::fs::fstatvfs(root).map(|fs| fs.f_flag);
-    let here = |path: &str| users.has_etc && root.open_file(path.as_ref(), OFlags::PATH).is_ok();
-    RootFacts {
-        read_only: flags.is_ok_and(|flags| flags.contains(rustix::fs::StatVfsMountFlags::RDONLY)),
-        idmaps: fs.is_none_or(|fs| may_be_idmapped(fs.f_type, kernel())),
-        name_files: NAME_FILES.into_iter().filter(|path| here(path)).collect(),
-    }
-}
-
-/// Files of the root that are laid over, relative to it.
-const NAME_FILES: [&str; 3] = ["etc/hosts", "etc/hostname", "etc/resolv.conf"];
-
-/// Whether mounts of this type can be idmapped. The kernel tells only by refusing; of what is not
-/// known here the start finds out.
-fn may_be_idmapped(magic: rustix::fs::FsWord, kernel: (u32, u32)) -> bool {
-    const OVERLAYFS_SUPER_MAGIC: rustix::fs::FsWord = 0x794c_7630;
-    match magic {
-        OVERLAYFS_SUPER_MAGIC | rustix::fs::NFS_SUPER_MAGIC => false,
-        libc::TMPFS_MAGIC => kernel >= (6, 3),
-        _ => true,
-    }
 }
 
 fn paths(spec: &Spec) -> BTreeMap<PathBuf, PathFacts> {

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ns::{Running, WaitStatus};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use tracing::debug;
 
@@ -17,7 +16,7 @@ use crate::net::serve::Service;
 use crate::observe::{Look, caller, observe};
 use crate::plan::{Plan, plan};
 use crate::report::{Ending, ExitReport, Facts, Timestamp, Victim};
-use crate::spec::{Origin, Root, Spec, UserNamespace};
+use crate::spec::{Origin, Spec, UserNamespace};
 use crate::start::{Made, Refusal, sweep};
 use crate::state::{IdRange, Store, default_root};
 use crate::supervise::{End, Signals, Supervisor};
@@ -209,16 +208,11 @@ fn undo(refusal: Refusal, plan: &Plan, spec: &Spec, made: Made) -> Error {
 
 /// Why execve(2) failed, from what lies in the container's root.
 fn diagnose(spec: &Spec, errno: Errno) -> Diagnosis {
-    let root = match &spec.root.value {
-        Root::Host => Path::new("/"),
-        Root::Directory(path) => path,
-        Root::Overlay { lowers, .. } => lowers.first().map_or(Path::new("/"), PathBuf::as_path),
-    };
-    let path = PathBuf::from(&spec.process.argv.value[0]);
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(root) = rustix::fs::open(root, flags, Mode::empty()) else {
+    let Ok(layers) = crate::observe::layers(spec) else {
+        let path = PathBuf::from(&spec.process.argv.value[0]);
         return Diagnosis::Other { path, errno };
     };
+    let layers: Vec<_> = layers.iter().map(AsFd::as_fd).collect();
     let env: Vec<_> = spec
         .process
         .env
@@ -226,7 +220,7 @@ fn diagnose(spec: &Spec, errno: Errno) -> Diagnosis {
         .map(|env| env.value.clone())
         .collect();
     let request = doctor::Request {
-        root: root.as_fd(),
+        layers: &layers,
         argv: &spec.process.argv.value,
         env: &env,
         workdir: &spec.process.workdir.value,

@@ -75,20 +75,6 @@ pub enum Error {
         /// Where the errno misleads.
         hint: Option<&'static str>,
     },
-    /// A file that is read whole is larger than it may be.
-    #[error("{path:?} is larger than {limit} bytes")]
-    TooLarge {
-        /// The file, in the root.
-        path: PathBuf,
-        /// The limit, bytes.
-        limit: u64,
-    },
-    /// A file that must be a regular one is something else.
-    #[error("{path:?} is not a regular file")]
-    NotRegular {
-        /// The file, in the root.
-        path: PathBuf,
-    },
 }
 
 impl Error {

@@ -57,7 +57,6 @@ mod hint;
 mod host;
 mod parent;
 mod resolve;
-mod root;
 mod step;
 mod sys;
 mod tree;
@@ -70,5 +69,4 @@ pub use build::{
 pub use error::Error;
 pub use host::host_entries;
 pub use parent::{change_mount, clone_mount, idmap_mount};
-pub use root::Root;
 pub use tree::Tree;

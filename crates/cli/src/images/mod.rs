@@ -48,6 +48,12 @@ pub enum Problem {
         /// One that is here and looks like it.
         near: Option<String>,
     },
+    /// It was pulled, and its layers are no directories yet, or no longer.
+    #[error("the image `{name}` is here, but it is not unpacked")]
+    Packed {
+        /// Its usual short form.
+        name: String,
+    },
 }
 
 impl Problem {
@@ -57,7 +63,9 @@ impl Problem {
         match self {
             Self::Image(error) => error.hint().map(Into::into),
             Self::Layers(error) => error.hint().map(Into::into),
-            Self::Unknown { name, .. } => Some(format!("`ctr image pull {name}`")),
+            Self::Unknown { name, .. } | Self::Packed { name } => {
+                Some(format!("`ctr image pull {name}`"))
+            }
             Self::Settings { .. } | Self::Place { .. } => None,
         }
     }
@@ -164,9 +172,8 @@ impl Images {
     /// An image that is here, pulled and unpacked: nothing is done for it.
     pub(crate) fn as_it_is(&self, name: &Reference) -> Result<Ready, Problem> {
         let pulled = self.must(name)?;
-        let layers = layers::present(&self.store, &pulled)?.ok_or_else(|| Problem::Unknown {
+        let layers = layers::present(&self.store, &pulled)?.ok_or_else(|| Problem::Packed {
             name: name.familiar(),
-            near: None,
         })?;
         Ok(Ready { pulled, layers })
     }

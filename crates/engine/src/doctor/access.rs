@@ -6,8 +6,8 @@ use rustix::fs::{FileType, Stat, StatVfsMountFlags};
 
 use super::Diagnosis;
 use super::inspect::Inspector;
-use super::tree::Found;
 use crate::spec::Origin;
+use crate::tree::Found;
 
 const S_IXUSR: u32 = 0o100;
 const S_IXGRP: u32 = 0o010;

@@ -10,8 +10,8 @@ use super::elf::{self, Header};
 use super::format;
 use super::near::near;
 use super::shebang::{self, Shebang};
-use super::tree::{Found, Tree, Walk, read_at};
 use super::{Diagnosis, Machine, MountPoint, Request, Who};
+use crate::tree::{Found, Tree, Walk, read_at};
 
 /// Bytes read from the start of a file.
 const HEAD: usize = 4096;
@@ -45,7 +45,7 @@ pub(super) struct Inspector<'a> {
 impl<'a> Inspector<'a> {
     pub(super) fn new(request: &Request<'a>, errno: Errno) -> Self {
         Self {
-            tree: Tree::new(request.root),
+            tree: Tree::new(request.layers),
             workdir: request.workdir,
             who: request.who,
             mounts: request.mounts,
@@ -162,7 +162,7 @@ impl<'a> Inspector<'a> {
             }
             Walk::NotDirectory { at } => Diagnosis::NotADirectory { path, at },
             Walk::Loop { at } => Diagnosis::Loop { path, at },
-            Walk::Found(_) | Walk::Failed => Diagnosis::Other {
+            Walk::Found(_) | Walk::Failed(_) => Diagnosis::Other {
                 path,
                 errno: self.errno,
             },

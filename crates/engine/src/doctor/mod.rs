@@ -18,7 +18,6 @@ mod search;
 mod shebang;
 #[cfg(test)]
 mod tests;
-mod tree;
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -37,8 +36,8 @@ const MAX_STRING_BYTES: usize = 32 * 4096;
 /// What was to be executed, and where.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The container's `/`, as an open directory (`O_PATH` will do).
-    pub root: BorrowedFd<'a>,
+    /// The container's `/` as open directories (`O_PATH` will do): one, or the layers of an overlay, topmost first.
+    pub layers: &'a [BorrowedFd<'a>],
     /// argv.
     pub argv: &'a [String],
     /// Environment, as name and value; the `PATH` in it is what a name without a slash is looked

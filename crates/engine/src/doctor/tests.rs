@@ -1,5 +1,6 @@
 //! Over roots made in temporary directories, with ELF headers made by hand.
 
+use crate::tree::{Tree, Walk};
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -56,7 +57,7 @@ impl Root {
     fn ask<T>(&self, argv: &[&str], ask: impl FnOnce(&Request<'_>) -> T) -> T {
         let argv: Vec<String> = argv.iter().map(|text| (*text).to_owned()).collect();
         ask(&Request {
-            root: self.fd.as_fd(),
+            layers: &[self.fd.as_fd()],
             argv: &argv,
             env: &self.env,
             workdir: Path::new("/app"),
@@ -831,7 +832,7 @@ proptest::proptest! {
     fn no_path_leaves_the_root(path in "(\\.\\.|\\.|/|app|bin|x){1,12}") {
         let root = Root::new();
         root.link("app/x", "/..").link("bin/x", "../../..");
-        if let tree::Walk::Found(found) = tree::Tree::new(root.fd.as_fd()).walk(Path::new(&path)) {
+        if let Walk::Found(found) = Tree::new(&[root.fd.as_fd()]).walk(Path::new(&path)) {
             let inside = fs::canonicalize(root.dir.path()).expect("root");
             let real = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&found.fd)));
             assert!(real.expect("link").starts_with(&inside), "{path} led to {:?}", found.real);

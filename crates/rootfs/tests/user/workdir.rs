@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rootfs::{Error, Proc, Root, TreeBuilder};
+use rootfs::{Proc, TreeBuilder};
 use rustix::io::Errno;
 
 use crate::container::{Failed, Scene, apply, contained, enter_bind, path};
@@ -123,67 +123,4 @@ fn a_container_that_runs_can_be_entered_at_a_directory() {
         }
         assert_eq!(std::env::current_dir().expect("getcwd"), Path::new("/srv"));
     });
-}
-
-#[test]
-fn a_file_of_a_root_is_read_whole_or_refused() {
-    let scene = Scene::new();
-    let canary = scene.canary();
-    scene
-        .mkdir("etc")
-        .write("etc/passwd", "root:x:0:0::/:/bin/sh\n")
-        .fifo("etc/fifo")
-        .link("etc/inside", "/etc/passwd")
-        .link("etc/up", "../../../../../../etc/passwd")
-        .link("etc/out", canary.join("file"))
-        .link("etc/circle", "circle")
-        .link("etc/fd", "/proc/self/fd/0");
-    let big = std::fs::File::create(scene.root().join("etc/big")).expect("a file");
-    big.set_len(8 << 30).expect("sparse");
-    let root = Root::open(&scene.root()).expect("root");
-    for good in [
-        "/etc/passwd",
-        "etc/passwd",
-        "/etc/inside",
-        "/etc/up",
-        "/../etc/passwd",
-    ] {
-        let bytes = root.read_bounded(good.as_ref(), 1 << 20).expect(good);
-        assert_eq!(bytes, b"root:x:0:0::/:/bin/sh\n", "{good}");
-    }
-    for (path, expected) in [
-        ("/etc/none", Some(Errno::NOENT)),
-        ("/etc/out", Some(Errno::NOENT)),
-        ("/etc/circle", Some(Errno::LOOP)),
-        ("/etc/fd", Some(Errno::NOENT)),
-        ("/etc/fifo", None),
-        ("/etc", None),
-    ] {
-        let error = root.read_bounded(path.as_ref(), 1 << 20).expect_err(path);
-        assert_eq!(error.errno(), expected, "{path}: {error}");
-        assert!(
-            expected.is_some() || matches!(error, Error::NotRegular { .. }),
-            "{path}: {error}"
-        );
-    }
-    let error = root
-        .read_bounded("/etc/big".as_ref(), 1 << 20)
-        .expect_err("8 GiB");
-    assert!(
-        matches!(
-            error,
-            Error::TooLarge {
-                limit: 1_048_576,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    let exact = root
-        .read_bounded("/etc/passwd".as_ref(), 22)
-        .expect("exactly the limit");
-    assert_eq!(exact.len(), 22);
-    assert!(root.read_bounded("/etc/passwd".as_ref(), 21).is_err());
-    let error = Root::open(&scene.root().join("etc/passwd")).expect_err("a file");
-    assert_eq!(error.errno(), Some(Errno::NOTDIR));
 }

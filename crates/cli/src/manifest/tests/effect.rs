@@ -43,6 +43,7 @@ const MAP: &str = "rootfs = \"host\"\ncommand = [\"true\"]\nsecurity.user-namesp
 pub(super) const KEYS: &[Key] = &[
     key("name", TOP, "\"other\"", "s"),
     key("rootfs", "command = [\"true\"]\n@\n", "\"./root\"", "s"),
+    key("image", "@\n", "\"nginx:1.27\"", "s"),
     key("command", "rootfs = \"host\"\n@\n", "[\"false\"]", "a"),
     key("args", TOP, "[\"-x\"]", "a"),
     key("user", TOP, "\"1000:1000\"", "s"),

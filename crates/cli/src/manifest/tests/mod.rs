@@ -11,6 +11,7 @@ use crate::diagnostic::{Report, Source};
 
 mod effect;
 mod hostile;
+mod image;
 mod schema;
 mod snapshots;
 mod spec;
@@ -71,7 +72,7 @@ impl World {
     /// A manifest called `x.toml`.
     fn read(&self, text: &str) -> Result<Spec, Box<Report>> {
         let source = Source::new("x.toml".into(), text.into());
-        parse(source, Path::new("x.toml"), &self.folder(), &self.options())?.spec(&[])
+        parse(source, Path::new("x.toml"), &self.folder(), &self.options())?.spec(&[], None)
     }
 }
 

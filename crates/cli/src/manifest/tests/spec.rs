@@ -169,16 +169,18 @@ fn arguments_of_the_command_line_come_last_and_are_bounded() {
     let source = crate::diagnostic::Source::new("x.toml".into(), format!("{BASE}args = [\"a\"]"));
     let loaded = parse(source, "x.toml".as_ref(), &world.folder(), &world.options());
     let loaded = loaded.expect("it is right");
-    let spec = loaded.spec(&["b".into()]).expect("it is right");
+    let spec = loaded.spec(&["b".into()], None).expect("it is right");
     assert_eq!(spec.process.argv.value, ["true", "a", "b"]);
-    let long = loaded.spec(&["x".repeat(128 << 10)]).expect_err("too long");
+    let long = loaded
+        .spec(&["x".repeat(128 << 10)], None)
+        .expect_err("too long");
     assert!(
         long.render(false).contains("128 KiB"),
         "{}",
         long.render(false)
     );
     let many = loaded
-        .spec(&vec!["x".repeat(1000); 3000])
+        .spec(&vec!["x".repeat(1000); 3000], None)
         .expect_err("too many");
     assert!(
         many.render(false).contains("ARG_MAX"),
