@@ -4,14 +4,17 @@
 //! - `target/fixtures/debian-user`: the same, every file owned by uid and gid 1000;
 //! - `target/fixtures/services`: Debian 12 with nginx, PostgreSQL (and the cluster that its package makes),
 //!   python3, curl and iperf3;
-//! - `target/fixtures/tiny`: busybox, `probe` and `true`, nothing else.
+//! - `target/fixtures/tiny`: busybox, `probe` and `true`, nothing else;
+//! - `target/fixtures/images`: docker-registry and what it serves: `web` and `db` of `services`, `small` of `tiny`.
 //!
 //! Each is built under another name and renamed when it is whole; `etc/ctr-fixture` in it says from what
 //! it was made, and one made from something else is made anew. Packages are kept in
 //! `target/fixtures/debs`, so a run that was interrupted goes on where it stopped.
 //!
-//! Needs root, debootstrap, busybox-static and a Debian mirror. debootstrap runs in a mount namespace of
-//! its own, since it mounts a /proc.
+//! Needs root, debootstrap, busybox-static, docker-registry, skopeo, umoci and a Debian mirror. debootstrap runs
+//! in a mount namespace of its own, since it mounts a /proc; the registry in a network of its own.
+
+mod images;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -69,7 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         &format!("{SUITE} minbase {PACKAGES}, /etc/hosts\n"),
         |new| debootstrap(&directory, new, PACKAGES, &args.mirror),
     )?;
-    fixture(
+    let servers = fixture(
         &directory,
         "services",
         &format!("{SUITE} minbase {SERVICES}\n"),
@@ -97,7 +100,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             )
         },
     )?;
-    fixture(&directory, "tiny", "busybox, probe, true\n", tiny)?;
+    let small = fixture(&directory, "tiny", "busybox, probe, true\n", tiny)?;
+    let from = format!("{packages}{servers}{small}{}", images::SCRIPT);
+    fixture(&directory, "images", &from, |new| {
+        images::make(&directory, new)
+    })?;
     Ok(())
 }
 

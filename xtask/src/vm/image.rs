@@ -18,7 +18,7 @@ const MIB: u64 = 1024 * 1024;
 const SCRATCH_BYTES: u64 = 1024 * MIB;
 
 /// Root file systems that `cargo xtask fixtures` makes; a test finds `debian` by `CTR_TEST_DEBIAN`.
-const FIXTURES: [&str; 4] = ["debian", "debian-user", "services", "tiny"];
+const FIXTURES: [&str; 5] = ["debian", "debian-user", "services", "tiny", "images"];
 
 /// What `require!`-like checks of the tests may count on. A test that finds one of these missing
 /// fails instead of skipping.
