@@ -7,6 +7,7 @@
 
 mod case;
 mod outcome;
+mod registry;
 mod roots;
 mod space;
 mod strace;
@@ -15,7 +16,8 @@ mod world;
 
 pub use case::{Case, Who, case};
 pub use outcome::{Outcome, Started, patience};
-pub use roots::{debian, services};
+pub use registry::{Library, REGISTRY};
+pub use roots::{debian, images, services};
 pub use space::{Server, Space, wait_for};
 pub use strace::{Call, strace};
 pub use terminal::Terminal;

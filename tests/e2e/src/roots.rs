@@ -29,6 +29,17 @@ pub fn services() -> PathBuf {
         .into()
 }
 
+/// The directory with docker-registry and the images that it keeps.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn images() -> PathBuf {
+    let path = std::env::var_os("CTR_TEST_IMAGES");
+    path.expect("CTR_TEST_IMAGES names a registry with images: cargo xtask fixtures")
+        .into()
+}
+
 impl Case {
     /// A small root of the caller's: busybox with its applets, `probe`, `true`, two users.
     ///

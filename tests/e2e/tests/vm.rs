@@ -8,6 +8,7 @@ mod vm {
     mod faults;
     mod files;
     mod hostile;
+    mod image;
     mod limits;
     mod network;
     mod signals;

@@ -1,0 +1,198 @@
+//! Images of a registry: brought, unpacked, run and removed, by root and by an ordinary user.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use e2e::{Library, REGISTRY, Started, Who, case, patience, wait_for};
+use rustix::process::Signal;
+
+/// What a server says to `GET /`, once it listens.
+fn get(port: u16) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream
+        .write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        .ok()?;
+    let mut said = String::new();
+    stream.read_to_string(&mut said).ok()?;
+    (!said.is_empty()).then_some(said)
+}
+
+/// The page of a container's server, once it serves.
+fn page(web: Started, port: u16) -> (Started, String) {
+    let deadline = Instant::now() + patience(10);
+    while Instant::now() < deadline {
+        if let Some(said) = get(port) {
+            return (web, said);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    web.signal(Signal::QUIT);
+    panic!("no page: {:?}", web.end());
+}
+
+/// What is in a directory of the store.
+fn names(library: &Library<'_>, directory: &str) -> Vec<PathBuf> {
+    let path = library.store().join(directory);
+    let entries = std::fs::read_dir(&path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
+    entries.flatten().map(|entry| entry.path()).collect()
+}
+
+/// Removes all images, and then nothing is left of them.
+fn all_goes(library: &Library<'_>, images: &[&str]) {
+    for image in images {
+        library.image(&["rm", image]).ok();
+    }
+    library.image(&["prune", "--older-than", "0s"]).ok();
+    for directory in ["blobs/sha256", "blobs/sha512", "layers", "ingest"] {
+        let left = names(library, directory);
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+fn name(image: &str) -> String {
+    format!("{REGISTRY}/{image}:1")
+}
+
+fn small(who: Who) {
+    case(who, |case| {
+        let mut library = Library::new(case);
+        let image = format!("image = {:?}\n", name("small"));
+        let first = library.run(&image).expect(0).says("pulled");
+        assert_eq!(first.out, "from the image\n");
+        library.close();
+        // All is here now, and nothing of it is looked for elsewhere.
+        let again = library.run(&image).expect(0);
+        assert_eq!(
+            (again.out.as_str(), again.err.as_str()),
+            ("from the image\n", "")
+        );
+        let script = "id -un; id -gn; pwd; echo $FROM; find /dir | sort; stat -c %u:%g /bin/busybox /etc/passwd";
+        let said = library.run(&format!("{image}args = [\"-c\", {script:?}]\n"));
+        assert_eq!(
+            said.ok(),
+            "user\nextra\n/dir\nimage\n/dir\n/dir/sub\n/dir/sub/top\n0:0\n0:0\n"
+        );
+        let said = library.run(&format!("{image}command = [\"bsybox\"]\n"));
+        said.expect(127).says("did you mean \"busybox\"?");
+        let plan = case.manifest(&image);
+        let plan = library.ctr(&["plan".as_ref(), plan.as_os_str()]).output();
+        let plan = String::from_utf8(plan.expect("ctr plan").stdout).expect("text");
+        assert!(plan.contains("overlay"), "{plan}");
+        assert!(plan.contains("the image"), "{plan}");
+        let shown = library.image(&["df", "--format", "json"]).ok();
+        assert!(shown.contains(&name("small")), "{shown}");
+        all_goes(&library, &[&name("small")]);
+        library.run(&image).expect(125).says("Connection refused");
+    });
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn an_image_gives_what_the_manifest_leaves_out_and_goes_away_whole() {
+    small(Who::Root);
+}
+
+#[test]
+#[ignore = "vm: needs a registry; cargo xtask test-vm"]
+fn an_image_of_an_ordinary_user_is_the_same_one() {
+    small(Who::User);
+}
+
+#[test]
+#[ignore = "vm: needs a registry; cargo xtask test-vm"]
+fn an_image_of_a_user_with_one_id_has_every_file_as_root() {
+    case(Who::Nobody, |case| {
+        let library = Library::new(case);
+        let image = format!("image = {:?}\nuser = \"0\"\n", name("small"));
+        let script = "stat -c %u:%g /bin/busybox /etc/passwd";
+        let said = library.run(&format!("{image}args = [\"-c\", {script:?}]\n"));
+        assert_eq!(said.ok(), "0:0\n0:0\n");
+        all_goes(&library, &[&name("small")]);
+    });
+}
+
+fn nginx(library: &mut Library<'_>) {
+    library.image(&["pull", &name("web")]).ok();
+    let manifest = format!(
+        "image = {:?}\n[network]\npublish = [\"8080:80\"]\n",
+        name("web")
+    );
+    for offline in [false, true] {
+        if offline {
+            library.close();
+        }
+        let web = library.start(&manifest);
+        let (web, said) = page(web, 8080);
+        assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+        assert!(said.ends_with("\r\n\r\nan image serves this\n"), "{said}");
+        // Its own stop signal, which it takes as the wish to end in peace.
+        web.signal(Signal::QUIT);
+        web.end().expect(0);
+    }
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn nginx_and_postgresql_of_images_that_share_a_layer_serve() {
+    case(Who::Root, |case| {
+        let mut library = Library::new(case);
+        let db = library.image(&["pull", &name("db")]).ok();
+        assert!(db.contains("db"), "{db}");
+        let manifest = format!(
+            "name = \"db\"\nimage = {:?}\n[network]\nmode = \"none\"\n",
+            name("db")
+        );
+        let db = library.start(&manifest);
+        // Its own client, in its own network, as the user that the image names.
+        let psql = format!(
+            "image = {:?}\ncommand = [\"psql\", \"-Atc\", \"select 6*7\", \"-h\", \"localhost\"]\n\
+             env.PGCONNECT_TIMEOUT = \"2\"\n[network]\nmode = \"container:db\"\n",
+            name("db")
+        );
+        let said = wait_for("an answer", || {
+            let said = library.run(&psql);
+            (said.code == Some(0) || said.err.contains("password")).then_some(said)
+        });
+        // The cluster of the package asks for a password over TCP: it is the real one.
+        assert!(
+            said.out == "42\n" || said.err.contains("no password supplied"),
+            "{said:?}"
+        );
+        db.signal(Signal::INT);
+        db.end().expect(0);
+        let before = names(&library, "layers").len();
+        nginx(&mut library);
+        // One more layer: the large one was there.
+        assert_eq!(names(&library, "layers").len(), before + 1);
+        all_goes(&library, &[&name("web"), &name("db")]);
+    });
+}
+
+#[test]
+#[ignore = "vm: needs a registry; cargo xtask test-vm"]
+fn nginx_of_an_image_serves_for_an_ordinary_user() {
+    case(Who::User, |case| {
+        let library = Library::new(case);
+        library.image(&["pull", &name("web")]).ok();
+        let alone = |head: &str, mode: &str| {
+            let image = name("web");
+            format!("{head}\nimage = {image:?}\n[network]\nmode = {mode:?}\n")
+        };
+        let web = library.start(&alone("name = \"web\"", "none"));
+        let curl = "command = [\"curl\", \"-fsS\", \"--retry\", \"60\", \"--retry-delay\", \"1\", \
+                    \"--retry-connrefused\", \"http://127.0.0.1/\"]";
+        wait_for("the container runs", || {
+            let ps = library.ctr(&["ps"]).output().expect("ctr ps");
+            String::from_utf8_lossy(&ps.stdout)
+                .contains("web")
+                .then_some(())
+        });
+        let said = library.run(&alone(curl, "container:web"));
+        assert_eq!(said.ok(), "an image serves this\n");
+        web.signal(Signal::QUIT);
+        web.end().expect(0);
+        all_goes(&library, &[&name("web")]);
+    });
+}
