@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::digest::Digest;
+use crate::layer;
 use crate::platform::Platform;
 
 /// Whatever error lies below ours: its type is a library's, and no part of this interface.
@@ -115,6 +116,21 @@ pub enum Error {
         /// The blob.
         digest: Digest,
     },
+    /// An archive or a directory of images that breaks a rule.
+    #[error("archive entry {entry:?}: {why}")]
+    Archive {
+        /// The entry.
+        entry: String,
+        /// The rule that it breaks.
+        why: String,
+    },
+    /// An archive of images, or of a root file system, that cannot be read.
+    #[error("the archive cannot be read")]
+    Tar {
+        /// Why.
+        #[source]
+        source: layer::Error,
+    },
     /// Something in the store that this program did not put there so.
     #[error("{path:?}: {why}")]
     Store {
@@ -201,6 +217,7 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Call { errno, .. } => Some(*errno),
+            Self::Tar { source } => source.errno(),
             _ => None,
         }
     }
@@ -215,6 +232,7 @@ impl Error {
             Self::Status {
                 status: 404, url, ..
             } if url.contains("/manifests/") => Some("the registry has no image of this name"),
+            Self::Tar { source } => source.hint(),
             Self::Status { status: 429, .. } => {
                 Some("the registry counts requests; those of a login count separately")
             }

@@ -7,6 +7,7 @@
 //!   differ.
 //! - [`Store`] keeps blobs, names and unpacked layers in a directory, without a lock over the whole.
 //! - [`layer`] turns the stream of a layer into a directory that overlayfs can stack, and back.
+//! - [`archive`] reads and writes images in files: OCI layouts, and what `docker save` writes.
 //! - [`Registry`] speaks the [distribution specification]; [`pull`] brings an image from it into a store.
 //!
 //! Needs no privilege. Calls wait, and need a thread each to be done at once; [`pull`] has three for the time
@@ -26,6 +27,7 @@
 //! [image specification]: https://github.com/opencontainers/image-spec/blob/main/spec.md
 //! [distribution specification]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
+pub mod archive;
 mod chain;
 mod config;
 mod descriptor;

@@ -13,8 +13,9 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use image::archive::{Input, load};
 use image::layer::{Limits, Options, OverlayAttrs, Owners, Unpack};
-use image::{Descriptor, Digest, ImageConfig, Manifest};
+use image::{Descriptor, Digest, ImageConfig, Manifest, Platform, Quiet, Store};
 use tarball::{Head, dir, file, long, pax};
 
 const PLACE: &str = "IMAGE_TEST_MEMORY_PLACE";
@@ -44,11 +45,20 @@ fn the_process_that_is_measured() {
 
 /// Unpacks what `write` writes, in a process of its own.
 fn unpack(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) {
+    measured(&["the_process_that_is_measured", "--exact"], PLACE, write);
+}
+
+/// Runs one of the other processes, with a directory in `variable` and what `write` writes.
+fn measured(
+    arguments: &[&str],
+    variable: &str,
+    write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) {
     let place = tempfile::tempdir().expect("a directory");
     let program = std::env::current_exe().expect("this program");
     let mut child = Command::new(program)
-        .args(["the_process_that_is_measured", "--exact"])
-        .env(PLACE, place.path())
+        .args(arguments)
+        .env(variable, place.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
@@ -96,6 +106,51 @@ fn the_process_that_reads_documents() {
     assert!(error.to_string().ends_with("the manifest has 1"), "{error}");
 }
 
+const ARCHIVE: &str = "IMAGE_TEST_MEMORY_ARCHIVE";
+
+/// A third one: it loads images from its input.
+#[test]
+fn the_process_that_loads_images() {
+    let Some(place) = std::env::var_os(ARCHIVE) else {
+        return;
+    };
+    let store = Store::open(&Path::new(&place).join("store")).expect("a store");
+    let mut input = std::io::stdin().lock();
+    let images = load(
+        &store,
+        Input::Stream(&mut input),
+        None,
+        &Platform::host(),
+        &Quiet,
+    )
+    .expect("an archive");
+    assert_eq!(images[0].manifest.layers[0].size, (300 << 20) + 1536);
+}
+
+/// An image of 300 MB as `docker save` writes it.
+fn archive(out: &mut dyn Write) -> std::io::Result<()> {
+    let piece = vec![7; 1 << 20];
+    let layer = Head::new(b"f", b'0').size(300 << 20).bytes();
+    let mut hasher = image::Hasher::new(image::Algorithm::Sha256);
+    hasher.update(&layer);
+    (0..300).for_each(|_| hasher.update(&piece));
+    hasher.update(&[0; 1024]);
+    let id = hasher.finish();
+    let config = format!(
+        r#"{{"os":"linux","architecture":"{}","rootfs":{{"type":"layers","diff_ids":["{id}"]}}}}"#,
+        Platform::host().architecture
+    );
+    let manifest = r#"[{"Config":"config","RepoTags":["a:1"],"Layers":["layer.tar"]}]"#;
+    let size = (300 << 20) + 512 + 1024;
+    out.write_all(&Head::new(b"layer.tar", b'0').size(size).bytes())?;
+    out.write_all(&layer)?;
+    (0..300).try_for_each(|_| out.write_all(&piece))?;
+    out.write_all(&[0; 1024])?;
+    out.write_all(&file("config", &config))?;
+    out.write_all(&file("manifest.json", manifest))?;
+    out.write_all(&[0; 1024])
+}
+
 #[test]
 fn nothing_takes_more_than_64_mib() {
     for what in ["numbers", "keys"] {
@@ -107,6 +162,26 @@ fn nothing_takes_more_than_64_mib() {
         assert!(largest() <= MOST, "{what}: {} bytes", largest());
     }
     layers();
+    archives();
+}
+
+/// An archive does not, either.
+fn archives() {
+    for packed in [false, true] {
+        measured(
+            &["the_process_that_loads_images", "--exact"],
+            ARCHIVE,
+            |out| {
+                if !packed {
+                    return archive(out);
+                }
+                let mut out = flate2::write::GzEncoder::new(out, flate2::Compression::new(0));
+                archive(&mut out)?;
+                out.finish().map(|_| ())
+            },
+        );
+        assert!(largest() <= MOST, "an archive: {} bytes", largest());
+    }
 }
 
 /// No layer does.

@@ -116,7 +116,7 @@ enum Decoder<R: BufRead> {
 }
 
 /// The uncompressed bytes of a stream.
-pub(super) struct Inflate<'a, R: BufRead> {
+pub(crate) struct Inflate<'a, R: BufRead> {
     decoder: Decoder<Counted<R>>,
     compression: Compression,
     limits: &'a Limits,
@@ -125,7 +125,7 @@ pub(super) struct Inflate<'a, R: BufRead> {
 }
 
 impl<'a, R: BufRead> Inflate<'a, R> {
-    pub(super) fn new(
+    pub(crate) fn new(
         mut input: R,
         declared: Option<Compression>,
         limits: &'a Limits,
@@ -166,7 +166,7 @@ impl<'a, R: BufRead> Inflate<'a, R> {
     }
 
     /// Fills `out` as far as the stream goes; less than its length only at the end.
-    pub(super) fn fill(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+    pub(crate) fn fill(&mut self, out: &mut [u8]) -> Result<usize, Error> {
         let mut count = 0;
         while count < out.len() {
             let space = &mut out[count..];

@@ -47,6 +47,7 @@ pub use apply::apply;
 pub use child::{SYSCALLS, child};
 pub use diff::{Changes, Written, diff};
 pub use error::{Bound, Call, Error, Rule, Shown};
+pub(crate) use inflate::Inflate;
 pub use inflate::{Compression, Found};
 pub use options::{Applied, IdRange, Limits, Options, OverlayAttrs, Owners};
 pub use tar::{Archive, Entry, Kind, Region};

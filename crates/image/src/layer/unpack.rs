@@ -329,6 +329,10 @@ pub(super) fn input_error(error: &io::Error) -> Error {
     if inner.is_some_and(|inner| inner.is::<BrokenOff>()) {
         return Error::Stopped;
     }
+    // What was inflated before it came here.
+    if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<Error>()) {
+        return error.clone();
+    }
     Error::Input {
         errno: Errno::from_io_error(error).unwrap_or(Errno::IO),
     }
