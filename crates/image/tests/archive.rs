@@ -1,4 +1,4 @@
-//! Images in files: what skopeo and umoci write is loaded, and hostile archives are refused.
+//! Images in files: what skopeo and umoci write is loaded, what is saved they read.
 
 #[path = "archive/hostile.rs"]
 mod hostile;
@@ -7,6 +7,8 @@ mod made;
 #[allow(dead_code, reason = "half of it is for registries")]
 #[path = "registry/parts.rs"]
 mod parts;
+#[path = "archive/saved.rs"]
+mod saved;
 #[path = "common/tarball.rs"]
 mod tarball;
 

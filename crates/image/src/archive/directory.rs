@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
 
-use super::{CHUNK, refuse};
+use super::{CHUNK, blob_path, refuse};
 use crate::descriptor::Descriptor;
 use crate::error::{Error, call, errno};
 use crate::json::MAX_DOCUMENT;
@@ -93,7 +93,7 @@ impl Directory {
                 Claim::Mine(ingest) => ingest,
             };
         ingest.restart()?;
-        let name = format!("blobs/{}/{}", digest.algorithm().name(), digest.hex());
+        let name = blob_path(digest);
         let mut file = self.file(&name)?;
         let mut buffer = vec![0; CHUNK];
         loop {

@@ -1,6 +1,7 @@
 //! Images in files: the [image layout] of OCI as a directory or as an archive, and what `docker save` writes.
 //!
 //! - [`load`] brings images from a directory or from a stream that is read once, as a pipe must be.
+//! - [`save`] writes them, so that Docker, podman, skopeo and umoci read them.
 //!
 //! What stands in such a file was written by anybody. Names that leave the archive, that come twice or are no
 //! names at all, sizes and digests that differ, and streams that inflate without end are refused, and the error
@@ -14,12 +15,16 @@ mod load;
 mod names;
 mod oci;
 mod plain;
+mod save;
+mod sink;
 mod stream;
 
 use std::path::Path;
 
 pub use load::load;
+pub use save::{Output, save};
 
+use crate::digest::Digest;
 use crate::error::{Error, shown};
 use crate::layer;
 
@@ -54,4 +59,9 @@ fn refuse(entry: &str, why: impl Into<String>) -> Error {
 
 fn tar(source: layer::Error) -> Error {
     Error::Tar { source }
+}
+
+/// The file of a blob in an image layout.
+fn blob_path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }

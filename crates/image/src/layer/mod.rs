@@ -45,6 +45,7 @@ mod verdict;
 
 pub use apply::apply;
 pub use child::{SYSCALLS, child};
+pub(crate) use diff::write as tarball;
 pub use diff::{Changes, Written, diff};
 pub use error::{Bound, Call, Error, Rule, Shown};
 pub(crate) use inflate::Inflate;

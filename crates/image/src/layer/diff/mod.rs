@@ -5,7 +5,7 @@
 //! give the same archive. Holes are written as zeros: the archive then reads the same everywhere.
 
 mod scan;
-mod write;
+pub(crate) mod write;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;

@@ -13,7 +13,7 @@ const MAX_ID: u32 = 0o777_7777;
 const MAX_LONG: u64 = 0o777_7777_7777;
 
 /// Writes the header of `entry`; its data comes after it, then [`pad`].
-pub(super) fn header(out: &mut impl Write, entry: &Entry) -> io::Result<()> {
+pub(crate) fn header(out: &mut impl Write, entry: &Entry) -> io::Result<()> {
     let records = records(entry);
     if !records.is_empty() {
         let mut block = Block::new(b"PaxHeaders/entry", b'x');
@@ -45,7 +45,7 @@ pub(super) fn header(out: &mut impl Write, entry: &Entry) -> io::Result<()> {
 }
 
 /// Zeros up to the next block after `size` bytes of data.
-pub(super) fn pad(out: &mut impl Write, size: u64) -> io::Result<()> {
+pub(crate) fn pad(out: &mut impl Write, size: u64) -> io::Result<()> {
     let over = (size % BLOCK as u64) as usize;
     match over {
         0 => Ok(()),
@@ -54,7 +54,7 @@ pub(super) fn pad(out: &mut impl Write, size: u64) -> io::Result<()> {
 }
 
 /// The two blocks of zeros after the last entry.
-pub(super) fn end(out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn end(out: &mut impl Write) -> io::Result<()> {
     out.write_all(&[0; 2 * BLOCK])
 }
 
