@@ -7,7 +7,8 @@
 //!   differ.
 //! - [`Store`] keeps blobs, names and unpacked layers in a directory, without a lock over the whole.
 //! - [`layer`] turns the stream of a layer into a directory that overlayfs can stack, and back.
-//! - [`archive`] reads and writes images in files: OCI layouts, and what `docker save` writes.
+//! - [`archive`] reads and writes images in files: OCI layouts, and what `docker save` writes; it makes
+//!   images of root file systems, and of other images.
 //! - [`Registry`] speaks the [distribution specification]; [`pull`] brings an image from it into a store.
 //!
 //! Needs no privilege. Calls wait, and need a thread each to be done at once; [`pull`] has three for the time

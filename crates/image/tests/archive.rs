@@ -4,6 +4,8 @@
 mod hostile;
 #[path = "archive/made.rs"]
 mod made;
+#[path = "archive/own.rs"]
+mod own;
 #[allow(dead_code, reason = "half of it is for registries")]
 #[path = "registry/parts.rs"]
 mod parts;

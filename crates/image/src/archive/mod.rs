@@ -2,6 +2,7 @@
 //!
 //! - [`load`] brings images from a directory or from a stream that is read once, as a pipe must be.
 //! - [`save`] writes them, so that Docker, podman, skopeo and umoci read them.
+//! - [`import`] makes an image of a root file system, [`assemble`] one of another image and layers of our own.
 //!
 //! What stands in such a file was written by anybody. Names that leave the archive, that come twice or are no
 //! names at all, sizes and digests that differ, and streams that inflate without end are refused, and the error
@@ -9,8 +10,11 @@
 //!
 //! [image layout]: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 
+mod assemble;
+mod change;
 mod directory;
 mod docker;
+mod import;
 mod load;
 mod names;
 mod oci;
@@ -21,6 +25,9 @@ mod stream;
 
 use std::path::Path;
 
+pub use assemble::{Draft, assemble};
+pub use change::Change;
+pub use import::{Root, import};
 pub use load::load;
 pub use save::{Output, save};
 

@@ -50,6 +50,7 @@ pub use diff::{Changes, Written, diff};
 pub use error::{Bound, Call, Error, Rule, Shown};
 pub(crate) use inflate::Inflate;
 pub use inflate::{Compression, Found};
+pub(crate) use name::check as check_name;
 pub use options::{Applied, IdRange, Limits, Options, OverlayAttrs, Owners};
 pub use tar::{Archive, Entry, Kind, Region};
 pub use unpack::{Unpack, Unpacked};

@@ -61,6 +61,11 @@ pub(super) fn parse(path: &[u8], max_depth: usize) -> Result<Name, Error> {
     }
 }
 
+/// Whether a layer may have an entry of this name.
+pub(crate) fn check(path: &[u8], max_depth: usize) -> Result<(), Error> {
+    parse(path, max_depth).map(drop)
+}
+
 /// The path of a hard link's target: directory and name, by the same rules.
 pub(super) fn parse_target(path: &[u8], max_depth: usize) -> Result<(Vec<u8>, Vec<u8>), Rule> {
     match split(path, max_depth) {
