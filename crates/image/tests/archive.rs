@@ -231,6 +231,51 @@ fn an_archive_of_docker_of_today_says_the_same_in_both_of_its_documents() {
     );
 }
 
+#[test]
+fn of_several_platforms_one_is_loaded_wherever_the_index_has_them() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let parts = Parts::new();
+    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    let of = |platform: &str, bytes: &[u8], note: &str| {
+        let platform = format!(r#","platform":{{"os":"linux","architecture":"{platform}"}}{note}"#);
+        Parts::descriptor(manifest, bytes, &platform)
+    };
+    let note = r#","annotations":{"io.containerd.image.name":"localhost/a:1"}"#;
+    let host = Platform::host().architecture;
+    let flat = |note| {
+        // The other one is not in the archive, as in those that Docker writes.
+        let other = of("s390x", b"other", note);
+        let ours = of(&host, parts.manifest().as_bytes(), note);
+        format!(r#"{{"schemaVersion":2,"manifests":[{other},{ours}]}}"#)
+    };
+    let inner = flat("");
+    let index = "application/vnd.oci.image.index.v1+json";
+    let outer = Parts::descriptor(index, inner.as_bytes(), note);
+    let outer = format!(r#"{{"schemaVersion":2,"manifests":[{outer}]}}"#);
+    let wanted = Digest::of(parts.manifest().as_bytes());
+    for (name, text, target) in [
+        ("flat", flat(note), &wanted),
+        ("nested", outer, &Digest::of(inner.as_bytes())),
+    ] {
+        let store = store(directory.path(), name);
+        let mut entries = parts.layout();
+        entries[4] = file("index.json", &text);
+        entries.push(Parts::blob(inner.as_bytes()));
+        let loaded = one(from_stream(&store, &tar(&entries)[..], ""));
+        assert_eq!(loaded.record.name, reference("localhost/a:1"), "{name}");
+        assert_eq!(loaded.record.manifest.digest, wanted, "{name}");
+        assert_eq!(loaded.record.target.digest, *target, "{name}");
+        let other = "linux/riscv64".parse().expect("a platform");
+        let mut input = &tar(&entries)[..];
+        let error = load(&store, Input::Stream(&mut input), None, &other, &Quiet);
+        let error = error.expect_err("for no such machine").to_string();
+        assert!(
+            error.starts_with("no linux/riscv64; it has linux/s390x"),
+            "{error}"
+        );
+    }
+}
+
 const MANY: &str = "IMAGE_TEST_ARCHIVE_MANY";
 
 /// The other process. It does nothing in an ordinary run of the tests.

@@ -1,3 +1,5 @@
+//! Instructions, and what they make of a configuration.
+
 use super::*;
 
 fn changed(before: Value, instructions: &[&str]) -> Value {

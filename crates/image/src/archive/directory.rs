@@ -10,10 +10,11 @@ use rustix::io::Errno;
 
 use super::{CHUNK, blob_path, refuse};
 use crate::descriptor::Descriptor;
+use crate::digest::Digest;
 use crate::error::{Error, call, errno};
 use crate::json::MAX_DOCUMENT;
 use crate::pull::Progress;
-use crate::store::{Blob, Claim, Store};
+use crate::store::{Blob, Claim, Ingest, Store};
 
 /// The directory, open.
 pub(super) struct Directory {
@@ -93,24 +94,42 @@ impl Directory {
                 Claim::Mine(ingest) => ingest,
             };
         ingest.restart()?;
+        let copied = self.copy(&mut ingest, digest, &mut |so_far| match progress
+            .bytes(digest, so_far, false)
+        {
+            true => Ok(()),
+            false => Err(given_up()),
+        });
+        match copied {
+            Ok(()) => ingest.commit(),
+            Err(error) => {
+                ingest.discard()?;
+                Err(error)
+            }
+        }
+    }
+
+    fn copy(
+        &self,
+        ingest: &mut Ingest<'_>,
+        digest: &Digest,
+        hear: &mut dyn FnMut(u64) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let name = blob_path(digest);
         let mut file = self.file(&name)?;
         let mut buffer = vec![0; CHUNK];
         loop {
             let count = match file.read(&mut buffer) {
-                Ok(0) => return ingest.commit(),
+                Ok(0) => return Ok(()),
                 Ok(count) => count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    return Err(call(errno(&error), || {
-                        format!("read({:?})", self.path.join(&name))
-                    }));
+                    let path = self.path.join(&name);
+                    return Err(call(errno(&error), || format!("read({path:?})")));
                 }
             };
             ingest.append(&buffer[..count])?;
-            if !progress.bytes(digest, ingest.written(), false) {
-                return Err(given_up());
-            }
+            hear(ingest.written())?;
         }
     }
 }

@@ -23,7 +23,9 @@ const HELD: usize = 256;
 ///
 /// With a name, the image of that name is brought; an archive with a single image that has no full name, as
 /// umoci's, gives it that one. Without a name these are all images that have one. Of an image for several
-/// platforms it is the one for `wanted`.
+/// platforms it is the one for `wanted`. A blob that an archive leaves out may be in the store already.
+///
+/// From a stream, `progress` hears of the bytes of blobs first, and of the blobs of an image after them.
 ///
 /// Every image stays in use while its [`Pulled`] lives, as long as all of them have 256 blobs at most: those
 /// after that have nothing in [`Pulled::held`], and are kept by their names alone.

@@ -236,10 +236,15 @@ fn named<R: BufRead>(
         Claim::Given => return Err(given_up()),
         Claim::Mine(mut ingest) => {
             ingest.restart()?;
-            each(archive, |piece| {
+            let taken = each(archive, |piece| {
                 ingest.append(piece)?;
                 hear(piece)
-            })?;
+            });
+            // A stream begins anew next time: nobody would go on with this.
+            if let Err(error) = taken {
+                ingest.discard()?;
+                return Err(error);
+            }
             ingest.commit()?
         }
         Claim::Present(blob) => {

@@ -19,6 +19,7 @@ fn refused(entries: &[Vec<u8>], why: &str) {
     let error = from_stream(&store, &tar(entries)[..], "").expect_err(why);
     assert!(full(&error).contains(why), "{why}: {}", full(&error));
     assert_eq!(store.images().expect("names"), [], "{why}");
+    assert_eq!(store.usage().expect("a store").partial, 0, "{why}");
 }
 
 #[test]
@@ -159,6 +160,45 @@ fn streams_that_are_cut_or_inflate_without_end_are_refused() {
 }
 
 #[test]
+fn a_byte_that_differs_is_found_or_makes_no_difference() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = store(directory.path(), "store");
+    let parts = Parts::new();
+    let good = tar(&parts.layout());
+    let wanted = Digest::of(parts.manifest().as_bytes());
+    let mut refused = 0;
+    for at in (0..good.len()).step_by(37) {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        match from_stream(&store, &bad[..], "") {
+            Ok(images) => assert_eq!(images[0].record.target.digest, wanted, "byte {at}"),
+            Err(_) => refused += 1,
+        }
+    }
+    // The rest lies in the padding of entries.
+    assert!(refused > 150, "{refused} of {}", good.len() / 37);
+}
+
+#[test]
+fn an_archive_that_is_cut_anywhere_is_refused_and_leaves_no_part_of_a_blob() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = store(directory.path(), "store");
+    let good = tar(&Parts::new().layout());
+    for length in (0..good.len()).step_by(256) {
+        let error = from_stream(&store, &good[..length], "").expect_err("cut");
+        assert!(
+            matches!(error, Error::Tar { .. }),
+            "cut to {length}: {error}"
+        );
+        assert_eq!(
+            store.usage().expect("a store").partial,
+            0,
+            "cut to {length}"
+        );
+    }
+}
+
+#[test]
 fn a_false_entry_is_refused_where_the_store_has_the_true_one() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = store(directory.path(), "store");
@@ -212,6 +252,7 @@ fn a_directory_leads_nowhere_else() {
     run("mkfifo", &[&text(&layer)]);
     let error = loaded().expect_err("a pipe").to_string();
     assert!(error.ends_with("is not a regular file"), "{error}");
+    assert_eq!(store.usage().expect("a store").partial, 0);
     make();
     one(loaded());
 }

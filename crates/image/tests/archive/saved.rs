@@ -8,7 +8,7 @@ use image::{Digest, Error, Platform, Pulled, Quiet, Store};
 
 use super::made::Parts;
 use super::parts::{layout, run};
-use super::tarball::tar;
+use super::tarball::{file, tar};
 use super::{digests, digests_of, from_stream, full, one, raw, reference, store, text};
 
 /// A store with umoci's image, of two names.
@@ -77,7 +77,7 @@ fn archives_are_read_by_skopeo_by_both_of_their_documents() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, image) = filled(directory.path());
     let names = [image.record.name.clone()];
-    let file = |name: &str, bytes: &[u8]| {
+    let written = |name: &str, bytes: &[u8]| {
         let path = directory.path().join(name);
         fs::write(&path, bytes).expect("an archive");
         text(&path)
@@ -85,8 +85,8 @@ fn archives_are_read_by_skopeo_by_both_of_their_documents() {
     let (mut layout, mut docker) = (Vec::new(), Vec::new());
     save(&store, &names, Output::Layout(&mut layout)).expect("to memory");
     save(&store, &names, Output::Docker(&mut docker)).expect("to memory");
-    let layout_at = file("layout.tar", &layout);
-    let docker_at = file("docker.tar", &docker);
+    let layout_at = written("layout.tar", &layout);
+    let docker_at = written("docker.tar", &docker);
     for place in [
         format!("oci-archive:{layout_at}"),
         format!("oci-archive:{docker_at}:docker.io/a/b:1"),
@@ -152,6 +152,63 @@ fn the_same_images_give_the_same_bytes() {
         serde_json::from_str::<serde_json::Value>(&text).expect("JSON"),
         wanted
     );
+}
+
+#[test]
+fn an_image_in_words_of_docker_keeps_them() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = store(directory.path(), "store");
+    let parts = Parts::new();
+    let docker = |text: String| {
+        let mut text = text;
+        for (oci, docker) in [
+            (
+                "oci.image.manifest.v1+json",
+                "docker.distribution.manifest.v2+json",
+            ),
+            ("oci.image.config.v1+json", "docker.container.image.v1+json"),
+            ("oci.image.layer.v1.tar", "docker.image.rootfs.diff.tar"),
+        ] {
+            text = text.replace(oci, docker);
+        }
+        let media_type = r#"{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config""#;
+        text.replace(r#"{"schemaVersion":2,"config""#, media_type)
+    };
+    let manifest = docker(parts.manifest());
+    let digest = Digest::of(manifest.as_bytes());
+    let ours = Parts::descriptor(
+        "application/vnd.oci.image.manifest.v1+json",
+        parts.manifest().as_bytes(),
+        "",
+    );
+    let theirs = Parts::descriptor(
+        "application/vnd.docker.distribution.manifest.v2+json",
+        manifest.as_bytes(),
+        "",
+    );
+    let index = parts
+        .index("a:1")
+        .replace(ours.trim_end_matches('}'), theirs.trim_end_matches('}'));
+    let mut entries = parts.layout();
+    entries[3] = Parts::blob(manifest.as_bytes());
+    entries[4] = file("index.json", &index);
+    let image = one(from_stream(&store, &tar(&entries)[..], ""));
+    assert_eq!(image.record.target.digest, digest);
+    let path = directory.path().join("saved.tar");
+    let mut out = fs::File::create(&path).expect("a file");
+    save(
+        &store,
+        std::slice::from_ref(&image.record.name),
+        Output::Docker(&mut out),
+    )
+    .expect("an archive");
+    assert_eq!(raw(&format!("oci-archive:{}", text(&path))).0, digest);
+    for from in ["oci-archive", "docker-archive"] {
+        let unpacked = directory.path().join(from);
+        fs::create_dir(&unpacked).expect("a directory");
+        let read = read_by_skopeo(&format!("{from}:{}", text(&path)), &unpacked);
+        assert_eq!(read, digests_of(&image), "{from}");
+    }
 }
 
 #[test]
