@@ -19,9 +19,10 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use image::archive::{Input, load};
-use image::{Digest, Error, Platform, Pulled, Quiet, Reference, Store};
+use image::{Digest, Error, Platform, Progress, Pulled, Quiet, Reference, Store};
 use made::{LAYOUT, Parts};
 use parts::{layout, run};
 use tarball::{Head, dir, file, hard, symlink, tar};
@@ -273,6 +274,48 @@ fn of_several_platforms_one_is_loaded_wherever_the_index_has_them() {
             error.starts_with("no linux/riscv64; it has linux/s390x"),
             "{error}"
         );
+    }
+}
+
+/// Prunes whenever it hears of something.
+struct Pruner<'a>(&'a Store);
+
+impl Progress for Pruner<'_> {
+    fn blobs(&self, _blobs: &[image::Descriptor]) {
+        self.0.prune(Duration::ZERO).expect("a prune");
+    }
+
+    fn bytes(&self, _digest: &Digest, _so_far: u64, _shared: bool) -> bool {
+        self.0.prune(Duration::ZERO).is_ok()
+    }
+}
+
+#[test]
+fn a_prune_takes_nothing_from_an_image_that_is_being_loaded() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = store(directory.path(), "store");
+    let parts = Parts::new();
+    let layer = |at: usize| {
+        let name = format!("{at}");
+        let head = Head::new(name.as_bytes(), b'0');
+        head.data(&parts.layers[at]).bytes()
+    };
+    let docker = [
+        layer(0),
+        layer(1),
+        file("config", &parts.config),
+        parts.docker("config", "a:1", ["0", "1"]),
+    ];
+    for entries in [&parts.layout()[..], &docker] {
+        let archive = tar(entries);
+        let mut input = &archive[..];
+        let input = Input::Stream(&mut input);
+        let loaded = load(&store, input, None, &Platform::host(), &Pruner(&store));
+        let loaded = one(loaded);
+        assert_eq!(loaded.held.len(), 4);
+        assert!(store.untag(&loaded.record.name).expect("a name"));
+        drop(loaded);
+        assert_eq!(store.prune(Duration::ZERO).expect("a prune").blobs.len(), 4);
     }
 }
 

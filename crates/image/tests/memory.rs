@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use image::archive::{Input, load};
+use image::archive::{Input, Output, Root, import, load, save};
 use image::layer::{Limits, Options, OverlayAttrs, Owners, Unpack};
 use image::{Descriptor, Digest, ImageConfig, Manifest, Platform, Quiet, Store};
 use tarball::{Head, dir, file, long, pax};
@@ -108,7 +108,7 @@ fn the_process_that_reads_documents() {
 
 const ARCHIVE: &str = "IMAGE_TEST_MEMORY_ARCHIVE";
 
-/// A third one: it loads images from its input.
+/// A third one: it loads an image from its input, saves it, and imports its layer.
 #[test]
 fn the_process_that_loads_images() {
     let Some(place) = std::env::var_os(ARCHIVE) else {
@@ -124,7 +124,18 @@ fn the_process_that_loads_images() {
         &Quiet,
     )
     .expect("an archive");
-    assert_eq!(images[0].manifest.layers[0].size, (300 << 20) + 1536);
+    let layer = &images[0].manifest.layers[0];
+    assert_eq!(layer.size, (300 << 20) + 1536);
+    let name = images[0].record.name.clone();
+    let mut out = std::io::sink();
+    save(&store, &[name], Output::Docker(&mut out)).expect("an archive");
+    let mut root = store
+        .blob(&layer.digest)
+        .expect("a store")
+        .expect("a layer");
+    let name = "root".parse().expect("a name");
+    let image = import(&store, &mut root, &Root::new(&name)).expect("an image");
+    assert_eq!(image.manifest.layers[0].digest, layer.digest);
 }
 
 /// An image of 300 MB as `docker save` writes it.
