@@ -4,6 +4,7 @@
 mod progress;
 mod settings;
 
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use engine::Options;
@@ -48,6 +49,24 @@ pub enum Problem {
         /// One that is here and looks like it.
         near: Option<String>,
     },
+    /// A file that images are read from or written to.
+    #[error("{}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An archive would go to a terminal, or come from one.
+    #[error("an archive is nothing for a terminal")]
+    Terminal {
+        /// What names a file instead.
+        option: &'static str,
+    },
+    /// An image layout is a directory, and none is named.
+    #[error("an image layout is a directory, and standard output is none")]
+    NoDirectory,
     /// It was pulled, and its layers are no directories yet, or no longer.
     #[error("the image `{name}` is here, but it is not unpacked")]
     Packed {
@@ -66,7 +85,9 @@ impl Problem {
             Self::Unknown { name, .. } | Self::Packed { name } => {
                 Some(format!("`ctr image pull {name}`"))
             }
-            Self::Settings { .. } | Self::Place { .. } => None,
+            Self::Terminal { option } => Some(format!("name a file: `{option}`, or use a pipe")),
+            Self::NoDirectory => Some("name it: `--output DIRECTORY`".into()),
+            Self::Settings { .. } | Self::Place { .. } | Self::File { .. } => None,
         }
     }
 }
@@ -88,6 +109,11 @@ impl Ready {
     /// Its layers, topmost first.
     pub(crate) fn directories(&self) -> Result<Vec<PathBuf>, Problem> {
         Ok(self.layers.directories()?)
+    }
+
+    /// Writes them as one archive.
+    pub(crate) fn export(&self, out: BorrowedFd<'_>) -> Result<(), Problem> {
+        Ok(layers::export(&self.layers, out)?)
     }
 }
 

@@ -108,7 +108,7 @@ impl Progress for Show {
             How::Bars => self.bar(layer, "pulled").set_message("pulled"),
             How::Lines => {
                 let (digest, size) = (layer.digest.short(), bytes(layer.size));
-                output::stderr(&format!("{digest} pulled, {size}\n"));
+                output::stderr(&format!("{digest} here, {size}\n"));
             }
             How::Nothing => {}
         }

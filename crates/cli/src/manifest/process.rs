@@ -147,8 +147,8 @@ fn check_size(r: &Reader, process: &Process) {
 }
 
 /// What execve(2) counts: the strings, their ends, and a pointer for each.
-pub(super) fn size<'a>(
-    argv: &mut dyn Iterator<Item = &'a String>,
+pub(super) fn size(
+    argv: &mut dyn Iterator<Item = &String>,
     env: impl Iterator<Item = usize>,
 ) -> usize {
     argv.map(String::len)

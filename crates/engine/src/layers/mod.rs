@@ -6,7 +6,7 @@
 mod ids;
 pub mod sandbox;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -178,6 +178,15 @@ pub fn prune(store: &Store, older_than: Duration) -> Result<Gone, Error> {
         return sandbox.prune(store.path(), older_than);
     }
     Ok(store.prune(older_than)?.into())
+}
+
+/// Writes an image's layers as one archive: the root that a container of it has.
+///
+/// # Errors
+///
+/// [`Error::Start`] where the archive could not be written.
+pub fn export(layers: &Layers, out: BorrowedFd<'_>) -> Result<(), Error> {
+    Sandbox::new()?.export(layers.directories()?, out)
 }
 
 /// One layer that is not there.

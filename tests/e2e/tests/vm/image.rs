@@ -183,14 +183,12 @@ fn nginx_of_an_image_serves_for_an_ordinary_user() {
         let web = library.start(&alone("name = \"web\"", "none"));
         let curl = "command = [\"curl\", \"-fsS\", \"--retry\", \"60\", \"--retry-delay\", \"1\", \
                     \"--retry-connrefused\", \"http://127.0.0.1/\"]";
-        wait_for("the container runs", || {
-            let ps = library.ctr(&["ps"]).output().expect("ctr ps");
-            String::from_utf8_lossy(&ps.stdout)
-                .contains("web")
-                .then_some(())
+        // Until the container is there, nobody can be in its network.
+        let said = wait_for("the page", || {
+            let said = library.run(&alone(curl, "container:web"));
+            (said.code == Some(0)).then_some(said.out)
         });
-        let said = library.run(&alone(curl, "container:web"));
-        assert_eq!(said.ok(), "an image serves this\n");
+        assert_eq!(said, "an image serves this\n");
         web.signal(Signal::QUIT);
         web.end().expect(0);
         all_goes(&library, &[&name("web")]);

@@ -1,14 +1,17 @@
 //! `ctr image`: bring images here, look at them, name them, send them away, remove them.
 
 mod change;
+mod files;
 mod held;
 mod registry;
 mod show;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
 use engine::Options;
+use image::archive::Change;
 use image::{Platform, Reference};
 
 pub(super) use held::{Held, as_it_is, ready};
@@ -46,6 +49,14 @@ enum Command {
     Prune(Prune),
     /// Show what the images take on disk, and who holds what
     Df(Shown),
+    /// Write images into a file that Docker, podman and skopeo read
+    Save(Save),
+    /// Take images from such a file, or from an image layout
+    Load(Load),
+    /// Make an image of a root file system
+    Import(Import),
+    /// Write an image's root file system as a tar archive
+    Export(Export),
 }
 
 #[derive(Debug, clap::Args)]
@@ -102,6 +113,80 @@ struct Prune {
     older_than: Duration,
     #[command(flatten)]
     shown: Shown,
+}
+
+/// A kind of file that holds images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// What `docker load` reads; it is an image layout too
+    DockerArchive,
+    /// An image layout in a tar archive
+    OciArchive,
+    /// An image layout, which is a directory
+    OciDir,
+}
+
+#[derive(Debug, clap::Args)]
+struct Save {
+    /// Which
+    #[arg(required = true, value_name = "IMAGE", value_parser = reference)]
+    names: Vec<Reference>,
+    /// Where to; standard output when it is left out
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+    /// What to write
+    #[arg(long, value_enum, default_value_t = Kind::DockerArchive)]
+    kind: Kind,
+}
+
+#[derive(Debug, clap::Args)]
+struct Load {
+    /// A file or an image layout; standard input when it is left out
+    #[arg(short, long, value_name = "PATH")]
+    input: Option<PathBuf>,
+    /// The one image that is wanted, or the name for one that has none
+    #[arg(value_name = "IMAGE", value_parser = reference)]
+    name: Option<Reference>,
+    /// For another machine than this, like linux/arm64
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
+    platform: Option<Platform>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Import {
+    /// The image's name
+    #[arg(value_name = "IMAGE", value_parser = reference)]
+    name: Reference,
+    /// A tar archive, packed or not; standard input when it is left out
+    #[arg(short, long, value_name = "PATH")]
+    input: Option<PathBuf>,
+    /// A line of a Dockerfile about what is run, like 'CMD ["nginx"]'; CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL,
+    /// USER, VOLUME or WORKDIR
+    #[arg(short, long = "change", value_name = "LINE", value_parser = change_line)]
+    changes: Vec<Lines>,
+    /// Stands in the image's history
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Export {
+    /// Which
+    #[arg(value_name = "IMAGE", value_parser = reference)]
+    name: Reference,
+    /// Where to; standard output when it is left out
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+}
+
+/// What one `--change` asks for.
+#[derive(Debug, Clone)]
+struct Lines(Vec<Change>);
+
+fn change_line(text: &str) -> Result<Lines, String> {
+    Change::parse(text)
+        .map(Lines)
+        .map_err(|error| error.to_string())
 }
 
 fn reference(text: &str) -> Result<Reference, String> {
@@ -167,5 +252,9 @@ fn done(command: &Command, options: &Options, global: &Global) -> Result<String,
         Command::Tag(asked) => change::tag(&images, &asked.name, &asked.new),
         Command::Rm(asked) => change::remove(&images, &asked.names),
         Command::Prune(asked) => change::prune(&images, asked.older_than, asked.shown.format),
+        Command::Save(asked) => files::save(&images, asked),
+        Command::Load(asked) => files::load(&images, asked, global.quiet),
+        Command::Import(asked) => files::import(&images, asked),
+        Command::Export(asked) => files::export(&images, asked, global.quiet),
     }
 }
