@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! blobs/sha256/HEX    a blob: whole, verified, never changed
-//! ingest/…            what is still being written; ingest/sha256-HEX is gone on with by whoever comes next
+//! ingest/…            what is still being written; ingest/sha256-HEX is gone on with by whoever comes next,
+//!                     which is who has the lock of ingest/sha256-HEX.lock
 //! images/HEX.json     a name and what it leads to; HEX is the name's own digest
 //! layers/sha256-HEX/  an unpacked layer, by its chain ID
 //! ```
@@ -23,6 +24,7 @@ mod ingest;
 mod layers;
 mod names;
 mod prune;
+mod turn;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

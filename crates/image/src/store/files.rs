@@ -86,25 +86,11 @@ pub(super) fn try_lock(file: impl AsFd, shown: &Path) -> Result<bool, Error> {
 /// Says that the object is in use, until the descriptor is closed. Only a removal is waited for, which
 /// takes no longer than reading the names.
 pub(super) fn lock_shared(file: impl AsFd, shown: &Path) -> Result<(), Error> {
-    wait_for(file, FlockOperation::LockShared, "LOCK_SH", shown)
-}
-
-/// Takes the exclusive lock of what nobody else writes: only a prune's look at it is waited for.
-pub(super) fn lock(file: impl AsFd, shown: &Path) -> Result<(), Error> {
-    wait_for(file, FlockOperation::LockExclusive, "LOCK_EX", shown)
-}
-
-fn wait_for(
-    file: impl AsFd,
-    operation: FlockOperation,
-    spelled: &str,
-    shown: &Path,
-) -> Result<(), Error> {
     loop {
-        match flock(file.as_fd(), operation) {
+        match flock(file.as_fd(), FlockOperation::LockShared) {
             Ok(()) => return Ok(()),
             Err(Errno::INTR) => {}
-            Err(errno) => return Err(call(errno, || format!("flock({shown:?}, {spelled})"))),
+            Err(errno) => return Err(call(errno, || format!("flock({shown:?}, LOCK_SH)"))),
         }
     }
 }

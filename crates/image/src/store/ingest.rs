@@ -1,8 +1,8 @@
 //! Blobs that are being written.
 //!
-//! A blob whose digest is known is written to `ingest/DIGEST` under an exclusive flock(2): whoever wants
-//! the same meanwhile waits for the lock, and then finds the blob, or goes on where the other one was
-//! stopped. What a partial file holds is hashed again before anything is added to it.
+//! A blob whose digest is known is written to `ingest/DIGEST` by whose turn it is: whoever wants the same
+//! meanwhile waits for the turn, and then finds the blob, or goes on where the other one was stopped. What a
+//! partial file holds is hashed again before anything is added to it.
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
@@ -10,8 +10,9 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{OFlags, ftruncate};
+use rustix::fs::{AtFlags, OFlags, ftruncate, statat};
 
+use super::turn::Turn;
 use super::{Blob, Store, file_name, files, is_still};
 use crate::descriptor::Descriptor;
 use crate::digest::{Algorithm, Digest, Hasher};
@@ -45,6 +46,8 @@ pub struct Ingest<'a> {
     size: u64,
     hasher: Hasher,
     written: u64,
+    /// Last, so that it ends after the rest.
+    _turn: Turn<'a>,
 }
 
 impl Store {
@@ -59,8 +62,6 @@ impl Store {
         wanted: &Descriptor,
         waiting: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Claim<'_>, Error> {
-        let name = file_name(&wanted.digest);
-        let shown = self.shown("ingest", &name);
         loop {
             if let Some(blob) = self.blob(&wanted.digest)? {
                 return match blob.size() == wanted.size {
@@ -68,40 +69,53 @@ impl Store {
                     false => Err(size(wanted, blob.size())),
                 };
             }
-            let flags = OFlags::RDWR | OFlags::CREATE;
-            let Some(file) = files::open(&self.ingest, &name, flags, &shown)? else {
-                continue;
-            };
-            if !files::try_lock(&file, &shown)? {
-                let so_far = file.metadata().map_or(0, |metadata| metadata.len());
-                if !waiting(so_far) {
+            let Some(turn) = self.turn(&wanted.digest)? else {
+                if !waiting(self.so_far(&wanted.digest)) {
                     return Ok(Claim::Given);
                 }
                 std::thread::sleep(LOOK);
                 continue;
-            }
-            // The one before may have published it, or thrown it away, before we had the lock.
-            if !is_still(&self.ingest, &name, &file)? {
-                continue;
-            }
-            // It may also have been published before this file was made anew.
-            if self.blob(&wanted.digest)?.is_some() {
-                files::unlink(&self.ingest, &name, &shown)?;
-                continue;
-            }
-            let (digest, size) = (wanted.digest.clone(), wanted.size);
-            let hasher = Hasher::new(digest.algorithm());
-            let mut ingest = Ingest {
-                store: self,
-                file,
-                name,
-                digest,
-                size,
-                hasher,
-                written: 0,
             };
-            ingest.resume()?;
-            return Ok(Claim::Mine(Box::new(ingest)));
+            // The one before may have published it before the turn was ours.
+            if self.blob(&wanted.digest)?.is_none() {
+                let mut ingest = self.begin(turn, wanted)?;
+                ingest.resume()?;
+                return Ok(Claim::Mine(Box::new(ingest)));
+            }
+        }
+    }
+
+    /// Bytes that another has of a blob.
+    fn so_far(&self, digest: &Digest) -> u64 {
+        let name = file_name(digest);
+        let stat = statat(&self.ingest, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
+        stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or_default())
+    }
+
+    /// Opens what is there of a blob, or begins it.
+    fn begin<'a>(&'a self, turn: Turn<'a>, wanted: &Descriptor) -> Result<Ingest<'a>, Error> {
+        let name = file_name(&wanted.digest);
+        let shown = self.shown("ingest", &name);
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        loop {
+            let Some(file) = files::open(&self.ingest, &name, flags, &shown)? else {
+                continue;
+            };
+            files::lock_shared(&file, &shown)?;
+            // A prune may have taken it before it was locked.
+            if is_still(&self.ingest, &name, &file)? {
+                let digest = wanted.digest.clone();
+                return Ok(Ingest {
+                    store: self,
+                    file,
+                    name,
+                    hasher: Hasher::new(digest.algorithm()),
+                    digest,
+                    size: wanted.size,
+                    written: 0,
+                    _turn: turn,
+                });
+            }
         }
     }
 
@@ -139,7 +153,7 @@ impl Store {
         })
     }
 
-    /// A new file below `ingest/`, locked, and its name.
+    /// A new file below `ingest/`, in use, and its name.
     pub(super) fn fresh_file(&self, prefix: &str) -> Result<(File, String), Error> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         self.fresh(prefix, |name, shown| {
@@ -147,7 +161,7 @@ impl Store {
         })
     }
 
-    /// Something new below `ingest/`, locked, and its name. What a prune took before it was locked is made
+    /// Something new below `ingest/`, in use, and its name. What a prune took before it was locked is made
     /// once more.
     pub(super) fn fresh<T: AsFd>(
         &self,
@@ -160,7 +174,7 @@ impl Store {
             let Some(made) = make(&name, &shown)? else {
                 continue;
             };
-            files::lock(&made, &shown)?;
+            files::lock_shared(&made, &shown)?;
             if is_still(&self.ingest, &name, &made)? {
                 return Ok((made, name));
             }
@@ -171,22 +185,16 @@ impl Store {
         })
     }
 
-    /// Gives a file that is whole its name, and keeps it in use.
-    ///
-    /// The lock is made a shared one before that: flock(2) gives the old one up first, and in between a
-    /// prune would find the blob unused. Below `ingest/` only somebody who wants the same blob can step in,
-    /// who then publishes this very file, or a prune that takes what was written this moment for abandoned.
+    /// Gives a file that is whole its name, and keeps it in use: the shared lock that it has had since it was made
+    /// ends only after the returned one is there.
     fn publish(&self, file: &File, name: &str, digest: &Digest) -> Result<Blob, Error> {
         let (directory, hex) = (self.blobs(digest.algorithm()), digest.hex());
         let shown = self.shown("ingest", name);
         files::sync(file, &shown)?;
-        files::lock_shared(file, &shown)?;
-        if is_still(&self.ingest, name, file)? {
-            if files::rename_new((&self.ingest, name), (directory, hex))? {
-                files::sync(directory, &self.shown("blobs", digest.algorithm().name()))?;
-            } else {
-                files::unlink(&self.ingest, name, &shown)?;
-            }
+        if files::rename_new((&self.ingest, name), (directory, hex))? {
+            files::sync(directory, &self.shown("blobs", digest.algorithm().name()))?;
+        } else {
+            files::unlink(&self.ingest, name, &shown)?;
         }
         self.blob(digest)?.ok_or_else(|| Error::Absent {
             digest: digest.clone(),

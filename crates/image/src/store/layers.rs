@@ -123,8 +123,6 @@ impl Staging<'_> {
         // the file system costs less than one for each file.
         rustix::fs::syncfs(&self.directory)
             .map_err(|errno| call(errno, || format!("syncfs({shown:?})")))?;
-        // Before it is seen, as with blobs.
-        files::lock_shared(&self.directory, &shown)?;
         if files::rename_new((&store.ingest, &self.name), (&store.layers, &name))? {
             files::sync(&store.layers, &store.path.join("layers"))?;
         } else {

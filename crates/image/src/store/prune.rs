@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 
-use super::{Store, file_name, files, is_still, layers};
+use super::{Store, file_name, files, is_still, layers, turn};
 use crate::chain::ChainId;
 use crate::digest::Digest;
 use crate::error::{Error, call};
@@ -123,12 +123,16 @@ impl Store {
             if age(&stat, now) < abandoned && !name.starts_with(layers::DEAD) {
                 continue;
             }
-            // Whoever writes it holds its lock.
+            // Whoever writes it has it in use.
             if !files::try_lock(&file, &shown)? || !is_still(&self.ingest, &name, &file)? {
                 continue;
             }
             if FileType::from_raw_mode(stat.st_mode).is_dir() {
                 layers::remove_tree(&self.ingest, &name)?;
+            } else if name.ends_with(turn::ENDING) {
+                // Of a process that was killed; nothing was in it.
+                files::unlink(&self.ingest, &name, &shown)?;
+                continue;
             } else {
                 files::unlink(&self.ingest, &name, &shown)?;
                 pruned.bytes += u64::try_from(stat.st_size).unwrap_or_default();
