@@ -110,6 +110,14 @@ pub enum Error {
         /// The blob.
         digest: Digest,
     },
+    /// A blob in the store that is not what its name says: a disk or a person changed it.
+    #[error("{digest} is damaged in the store: {why}")]
+    Damaged {
+        /// The blob.
+        digest: Digest,
+        /// How that shows.
+        why: String,
+    },
     /// A blob that the caller did not want to wait for any longer.
     #[error("{digest} was given up before it was whole")]
     GivenUp {
@@ -236,7 +244,25 @@ impl Error {
             Self::Status { status: 429, .. } => {
                 Some("the registry counts requests; those of a login count separately")
             }
+            Self::Damaged { .. } => Some("pulling the image once more replaces it"),
             _ => None,
+        }
+    }
+
+    /// It is about what lies in the store, and no fault of the machine at this moment: trying again would
+    /// end the same.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            // What a file system that lost data answers, and what a link or a socket in a file's place does.
+            Self::Call { errno, .. } => [
+                Errno::IO,
+                Errno::BADMSG,
+                Errno::UCLEAN,
+                Errno::LOOP,
+                Errno::NXIO,
+            ]
+            .contains(errno),
+            _ => true,
         }
     }
 }

@@ -61,7 +61,8 @@ pub struct Pulled {
 }
 
 /// Brings what a name leads to, for a platform. What is in the store is not brought again; an image that is
-/// there whole costs one HEAD.
+/// there whole costs one HEAD. What is there and damaged, by its size or a document's digest, is brought anew; the digests
+/// of layers are looked at by whoever unpacks them, and by [`Store::verify_image`].
 ///
 /// # Errors
 ///
@@ -78,10 +79,15 @@ pub fn pull(
         Some(digest) => Some(digest.clone()),
         None => registry.resolve(name)?,
     };
-    if let Some(digest) = &digest
-        && let Some(there) = present(store, name, digest, wanted)?
-    {
-        return Ok(there);
+    if let Some(digest) = &digest {
+        match present(store, name, digest, wanted) {
+            Ok(Some(there)) => return Ok(there),
+            // What is damaged is brought anew.
+            Ok(None) | Err(Error::Damaged { .. }) => {}
+            // So is what a record led to that cannot be read.
+            Err(error) if error.is_damage() && store.image(name).is_err() => {}
+            Err(error) => return Err(error),
+        }
     }
     // By digest from here on: a tag may move at any moment.
     let exact = digest.map_or_else(|| name.clone(), |digest| name.with_digest(digest));
@@ -110,11 +116,13 @@ pub fn pull(
     })
 }
 
-/// An image that is in the store whole, under its name, for the platform.
+/// An image that is in the store whole, under its name, for the platform. Documents are hashed, and layers are as
+/// long as they should be.
 ///
 /// # Errors
 ///
-/// [`Error::Json`] and the like where its own documents are damaged; [`Error::Call`].
+/// [`Error::Damaged`] where a blob is not what it should be; [`Error::Json`] and the like for a document that is
+/// no image's; [`Error::Call`].
 pub fn present(
     store: &Store,
     name: &Reference,
@@ -128,19 +136,20 @@ pub fn present(
         return Ok(None);
     }
     let mut held = Vec::new();
-    let mut hold = |digest: &Digest| -> Result<bool, Error> {
-        let blob = store.blob(digest)?;
+    let mut hold = |part: &Descriptor| -> Result<bool, Error> {
+        let blob = store.blob(&part.digest)?;
+        let blob = blob.map(|blob| blob.of_size(part.size)).transpose()?;
         let there = blob.is_some();
         held.extend(blob);
         Ok(there)
     };
-    if !hold(target)? || !hold(&record.manifest.digest)? {
+    if !hold(&record.target)? || !hold(&record.manifest)? {
         return Ok(None);
     }
     let bytes = store.document(&record.manifest.digest)?;
     let manifest = read_manifest(&record.manifest, &bytes)?;
     for part in [&manifest.config].into_iter().chain(&manifest.layers) {
-        if !hold(&part.digest)? {
+        if !hold(part)? {
             return Ok(None);
         }
     }
@@ -177,9 +186,15 @@ fn chosen_manifest(
         }),
     };
     if let Some(blob) = store.blob(&chosen.digest)? {
-        check(blob.size())?;
-        let manifest = read_manifest(chosen, &blob.document()?)?;
-        return Ok((manifest, blob));
+        match blob.document() {
+            Ok(bytes) => {
+                check(blob.size())?;
+                return Ok((read_manifest(chosen, &bytes)?, blob));
+            }
+            // It is replaced below.
+            Err(error) if error.is_damage() => {}
+            Err(error) => return Err(error),
+        }
     }
     let (got, bytes) = registry.manifest(&name.with_digest(chosen.digest.clone()))?;
     check(got.size)?;
@@ -221,8 +236,17 @@ fn content(
     progress.blobs(&blobs);
     let bring =
         |part: &Descriptor, stop: &AtomicBool| bring(store, registry, name, part, (progress, stop));
-    let first = bring(&manifest.config, &AtomicBool::new(false))?;
-    let config = ImageConfig::parse(manifest, &first.document()?)?;
+    let bring_config = || bring(&manifest.config, &AtomicBool::new(false));
+    let mut first = bring_config()?;
+    let bytes = match first.document() {
+        Err(error) if error.is_damage() => {
+            store.remove_damaged(std::slice::from_ref(&manifest.config.digest))?;
+            first = bring_config()?;
+            first.document()?
+        }
+        read => read?,
+    };
+    let config = ImageConfig::parse(manifest, &bytes)?;
     platform::check(&config.platform, wanted)?;
 
     // A layer that comes twice is brought once.

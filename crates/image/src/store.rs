@@ -14,10 +14,15 @@
 //! a removal never takes what a pull or a run has in hand, and nobody waits for a download but those who
 //! want the same blob.
 //!
+//! A blob never changes, and disks do. One that is damaged is in nobody's way: what reads it says so, a pull brings it
+//! anew, and [`Store::verify_image`] and [`Store::remove_damaged`] look for it. What leads to nowhere because of damage
+//! keeps everything that may have been meant.
+//!
 //! Directories are opened once, and everything is reached from them by one plain name, never through a
 //! symbolic link.
 
 mod blob;
+mod damage;
 mod df;
 mod files;
 mod ingest;
@@ -25,6 +30,7 @@ mod layers;
 mod names;
 mod prune;
 mod turn;
+mod verify;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -33,11 +39,13 @@ use rustix::fs::{AtFlags, Mode, fstat, statat};
 use rustix::io::Errno;
 
 pub use blob::Blob;
+pub use damage::Damage;
 pub use df::{BlobUse, Usage};
 pub use ingest::{Claim, Ingest, Writer};
 pub use layers::{Layer, Staging};
 pub use names::Record;
 pub use prune::Pruned;
+pub use verify::Verified;
 
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, call};

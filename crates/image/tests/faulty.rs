@@ -890,3 +890,50 @@ fn a_token_that_has_run_out_is_renewed_once_and_then_it_is_a_refusal() {
             .all(|request| request.path.ends_with("scope=repository:a/b:pull"))
     );
 }
+
+/// What a disk did to a blob is mended by the next pull, whichever blob it is.
+#[test]
+fn a_pull_brings_anew_what_is_damaged() {
+    let image = Image::new(&[b"a layer"]);
+    let server = with_layer(&image, |_, _| None);
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Store::open(&directory.path().join("store")).expect("a store");
+    let registry = Registry::new(settings(&[&server])).expect("a client");
+    let pull = || pull(&store, &registry, &name(&server), &amd64(), &Quiet).expect("an image");
+    let pulled = pull();
+    let record = pulled.record.clone();
+    let parts = [
+        &record.manifest,
+        &pulled.manifest.config,
+        &pulled.manifest.layers[0],
+    ];
+    for part in parts {
+        let at = directory.path().join("store/blobs/sha256");
+        let at = at.join(part.digest.hex());
+        let good = fs::read(&at).expect("a blob");
+        let mut bad = vec![good[..good.len() - 1].to_vec()];
+        // Of a layer, a pull only looks at the size.
+        if part.digest != pulled.manifest.layers[0].digest {
+            bad.push(vec![b'x'; good.len()]);
+        }
+        for bad in bad {
+            fs::write(&at, bad).expect("damaged");
+            let verified = store.verify_image(&record).expect("a verdict");
+            assert_eq!(verified.damaged, std::slice::from_ref(&part.digest));
+            let error = image::present(&store, &record.name, &record.target.digest, &amd64());
+            let error = error.expect_err("damaged");
+            assert!(
+                matches!(&error, Error::Damaged { digest, .. } if *digest == part.digest),
+                "{error}"
+            );
+            assert!(!pull().was_present);
+            assert!(store.verify_image(&record).expect("a verdict").is_good());
+            assert!(pull().was_present);
+        }
+    }
+    let records = directory.path().join("store/images");
+    let file = fs::read_dir(records).expect("names").next().expect("one");
+    fs::write(file.expect("one").path(), "{").expect("damaged");
+    pull();
+    assert!(store.image(&record.name).expect("mended").is_some());
+}

@@ -49,7 +49,7 @@ fn bring(store: &Store) {
 fn who_brings_a_blob_loses_it_to_no_prune() {
     const NAME: &str = "who_brings_a_blob_loses_it_to_no_prune";
     if let Some((store, what)) = told() {
-        for _ in 0..300 {
+        for _ in 0..1000 {
             match what.as_str() {
                 "bring" => bring(&store),
                 _ => drop(store.prune(Duration::ZERO).expect("a prune")),

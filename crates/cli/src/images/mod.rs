@@ -188,9 +188,13 @@ impl Images {
 
     /// An image to be run: as it is here, or pulled for this machine if it is not.
     pub(crate) fn ready(&self, name: &Reference, show: &Show) -> Result<Ready, Problem> {
-        let pulled = match self.here(name)? {
-            Some(pulled) => pulled,
-            None => self.pull(name, &Platform::host(), show)?,
+        let pulled = match self.here(name) {
+            Ok(Some(pulled)) => pulled,
+            // What is damaged is brought anew.
+            Ok(None) | Err(Problem::Image(Error::Damaged { .. })) => {
+                self.pull(name, &Platform::host(), show)?
+            }
+            Err(problem) => return Err(problem),
         };
         self.unpacked(pulled, show)
     }

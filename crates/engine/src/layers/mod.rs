@@ -153,6 +153,8 @@ pub struct Gone {
     pub bytes: u64,
     /// Objects without a name that somebody uses at this moment.
     pub busy: usize,
+    /// What cannot be read, and what it may lead to has been kept.
+    pub damaged: Vec<image::Damage>,
 }
 
 impl From<image::Pruned> for Gone {
@@ -163,6 +165,7 @@ impl From<image::Pruned> for Gone {
             partial: pruned.partial,
             bytes: pruned.bytes,
             busy: pruned.busy,
+            damaged: pruned.damaged,
         }
     }
 }
@@ -215,7 +218,17 @@ impl One<'_> {
             Err(error) => {
                 // The cause is what counts; a prune removes what is left.
                 let _ = staging.discard();
-                Err(error)
+                // A layer that the disk has changed is not to fail for ever: the next pull brings it anew.
+                match store
+                    .remove_damaged(std::slice::from_ref(digest))?
+                    .is_empty()
+                {
+                    true => Err(error),
+                    false => Err(Error::Image(image::Error::Damaged {
+                        digest: digest.clone(),
+                        why: "its bytes have another digest".to_owned(),
+                    })),
+                }
             }
         }
     }

@@ -10,7 +10,6 @@ use super::retry::Attempts;
 use super::url::Url;
 use super::{Place, Registry};
 use crate::descriptor::Descriptor;
-use crate::digest::Digest;
 use crate::error::{Error, shown};
 use crate::manifest::Manifest;
 use crate::reference::Reference;
@@ -34,7 +33,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::Absent`] for a blob that the store does not have; [`Error::Status`],
+    /// [`Error::Absent`] for a blob that the store does not have, [`Error::Damaged`]; [`Error::Status`],
     /// [`Error::Transport`], [`Error::Answer`].
     pub fn push(
         &self,
@@ -93,20 +92,22 @@ impl Registry {
                 shown(location)
             ))
         })?;
-        self.upload(
-            place,
-            store,
-            digest,
-            &to.with("digest", &digest.to_string()),
-        )?;
+        self.upload(place, store, part, &to.with("digest", &digest.to_string()))?;
         Ok(Sent::Whole)
     }
 
     /// The whole blob in one request: its length is known, and no registry refuses that.
-    fn upload(&self, place: &Place, store: &Store, digest: &Digest, to: &Url) -> Result<(), Error> {
-        let blob = store.blob(digest)?.ok_or_else(|| Error::Absent {
-            digest: digest.clone(),
+    fn upload(
+        &self,
+        place: &Place,
+        store: &Store,
+        part: &Descriptor,
+        to: &Url,
+    ) -> Result<(), Error> {
+        let blob = store.blob(&part.digest)?.ok_or_else(|| Error::Absent {
+            digest: part.digest.clone(),
         })?;
+        let blob = blob.of_size(part.size)?;
         let length = blob.size();
         let mut reader = Exact(blob.take(length));
         let reply = self.put(place, to, "application/octet-stream", &mut reader, length)?;

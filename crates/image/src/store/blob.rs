@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::OFlags;
 
@@ -10,6 +11,8 @@ use super::{Store, files, is_still};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, call, errno};
 use crate::json::MAX_DOCUMENT;
+
+const CHUNK: usize = 256 * 1024;
 
 /// A blob in use: as long as this lives, nobody removes it.
 ///
@@ -47,7 +50,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Absent`], [`Error::Mismatch`], and [`Error::Store`] if it is larger than
+    /// [`Error::Absent`], [`Error::Damaged`], and [`Error::Store`] if it is larger than
     /// [`MAX_DOCUMENT`].
     pub fn document(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
         let blob = self.blob(digest)?.ok_or_else(|| Error::Absent {
@@ -84,12 +87,44 @@ impl Blob {
         let bytes = files::read(&self.file, MAX_DOCUMENT, self.digest.to_string().as_ref())?;
         let mut hasher = Hasher::new(self.digest.algorithm());
         hasher.update(&bytes);
+        self.right(hasher).map(|()| bytes)
+    }
+
+    /// Reads all of it once more, wherever its own position is.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let failed = |error| call(errno(&error), || format!("pread64({})", self.digest));
+        let mut hasher = Hasher::new(self.digest.algorithm());
+        let (mut buffer, mut at) = (vec![0; CHUNK], 0);
+        loop {
+            let count = match self.file.read_at(&mut buffer, at) {
+                Ok(0) => return self.right(hasher),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            hasher.update(&buffer[..count]);
+            at += count as u64;
+        }
+    }
+
+    /// As long as a document says: costs nothing, and finds what a full disk or a lost write left.
+    pub(crate) fn of_size(self, wanted: u64) -> Result<Self, Error> {
+        match self.size == wanted {
+            true => Ok(self),
+            false => Err(Error::Damaged {
+                why: format!("it has {} bytes instead of {wanted}", self.size),
+                digest: self.digest,
+            }),
+        }
+    }
+
+    fn right(&self, hasher: Hasher) -> Result<(), Error> {
         let got = hasher.finish();
         match got == self.digest {
-            true => Ok(bytes),
-            false => Err(Error::Mismatch {
-                wanted: self.digest.clone(),
-                got,
+            true => Ok(()),
+            false => Err(Error::Damaged {
+                digest: self.digest.clone(),
+                why: format!("its bytes are {got}"),
             }),
         }
     }

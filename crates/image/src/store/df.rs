@@ -6,9 +6,10 @@ use std::hash::Hash;
 use rustix::fs::{AtFlags, OFlags, statat};
 use rustix::io::Errno;
 
-use super::{Blob, Store, digest_of, files};
+use super::{Blob, Damage, Record, Store, digest_of, files};
 use crate::chain::ChainId;
 use crate::config::ImageConfig;
+use crate::descriptor::Descriptor;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, call};
 use crate::manifest::Document;
@@ -35,13 +36,33 @@ pub struct Usage {
     pub layers: Vec<(ChainId, Vec<Reference>)>,
     /// Bytes of what is not whole yet.
     pub partial: u64,
+    /// What cannot be read, or has another size than it should have. What such a document leads to has no holder here, and
+    /// is kept by [`prune`](Store::prune) all the same.
+    pub damaged: Vec<Damage>,
 }
 
 /// Who holds which blob, and which layer.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    pub(super) blobs: HashMap<Digest, Vec<Reference>>,
-    pub(super) layers: HashMap<ChainId, Vec<Reference>>,
+    blobs: HashMap<Digest, Vec<Reference>>,
+    layers: HashMap<ChainId, Vec<Reference>>,
+    pub(super) damaged: Vec<Damage>,
+    /// Something that leads to blobs cannot be read: any may be meant.
+    any_blob: bool,
+    /// The same of unpacked layers.
+    any_layer: bool,
+}
+
+impl Held {
+    /// Whether a name leads to it, or may.
+    pub(super) fn has_blob(&self, digest: &Digest) -> bool {
+        self.any_blob || self.blobs.contains_key(digest)
+    }
+
+    /// Whether a name leads to it, or may.
+    pub(super) fn has_layer(&self, id: &ChainId) -> bool {
+        self.any_layer || self.layers.contains_key(id)
+    }
 }
 
 impl Store {
@@ -49,12 +70,15 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] and the like where an image's own documents are damaged; [`Error::Call`].
+    /// [`Error::Call`] where the machine has a fault; what is damaged is part of the answer.
     pub fn usage(&self) -> Result<Usage, Error> {
         let mut held = self.held()?;
         let mut usage = Usage::default();
+        usage.damaged = std::mem::take(&mut held.damaged);
         for digest in self.all_blobs()? {
-            let size = self.size_of(&digest)?;
+            let Some(size) = self.size_of(&digest)? else {
+                continue;
+            };
             let holders = held.blobs.remove(&digest).unwrap_or_default();
             usage.blobs.push(BlobUse {
                 digest,
@@ -76,36 +100,86 @@ impl Store {
         Ok(usage)
     }
 
-    /// Follows every name down. A document that is missing leads nowhere; one that is damaged is an
-    /// error, for what it held cannot be known.
+    /// Follows every name down. A document that is missing leads nowhere; one that is damaged may lead
+    /// anywhere, for what it held cannot be known.
     pub(super) fn held(&self) -> Result<Held, Error> {
         let mut held = Held::default();
-        for record in self.images()? {
-            let name = record.name;
-            let mut blobs = vec![record.target.digest];
-            let mut layers = Vec::new();
-            let manifest = &record.manifest;
-            if let Some(bytes) = self.document_if_there(&manifest.digest)? {
-                let what = format!("manifest {}", manifest.digest);
-                if let Document::Manifest(document) =
-                    Document::parse(&what, &manifest.media_type, &bytes)?
-                {
-                    blobs.push(document.config.digest.clone());
-                    blobs.extend(document.layers.iter().map(|layer| layer.digest.clone()));
-                    if let Some(bytes) = self.document_if_there(&document.config.digest)? {
-                        layers = ChainId::all(&ImageConfig::parse(&document, &bytes)?.diff_ids);
-                    }
-                }
-            }
-            blobs.push(record.manifest.digest);
-            for digest in blobs {
-                add(&mut held.blobs, digest, &name);
-            }
-            for id in layers {
-                add(&mut held.layers, id, &name);
-            }
+        let (records, damaged) = self.records()?;
+        held.any_blob = !damaged.is_empty();
+        held.any_layer = held.any_blob;
+        held.damaged = damaged;
+        for record in records {
+            self.hold(&mut held, &record)?;
         }
         Ok(held)
+    }
+
+    fn hold(&self, held: &mut Held, record: &Record) -> Result<(), Error> {
+        let (name, at) = (&record.name, &record.manifest);
+        let mut parts = vec![&record.target];
+        if at.digest != record.target.digest {
+            parts.push(at);
+        }
+        let what = format!("manifest {}", at.digest);
+        let parse = |bytes: &[u8]| Document::parse(&what, &at.media_type, bytes);
+        let read = self.read_held(held, name, &at.digest, parse)?;
+        (held.any_blob, held.any_layer) = match read {
+            Read::Damaged => (true, true),
+            _ => (held.any_blob, held.any_layer),
+        };
+        if let Read::There(Document::Manifest(document)) = &read {
+            parts.push(&document.config);
+            parts.extend(&document.layers);
+            let parse = |bytes: &[u8]| ImageConfig::parse(document, bytes);
+            match self.read_held(held, name, &document.config.digest, parse)? {
+                Read::There(config) => {
+                    for id in ChainId::all(&config.diff_ids) {
+                        add(&mut held.layers, id, name);
+                    }
+                }
+                Read::Damaged => held.any_layer = true,
+                Read::Absent => {}
+            }
+        }
+        for part in parts {
+            self.look(held, name, part)?;
+            add(&mut held.blobs, part.digest.clone(), name);
+        }
+        Ok(())
+    }
+
+    /// Reads a document of an image's, and notes that it cannot be read.
+    fn read_held<T>(
+        &self,
+        held: &mut Held,
+        name: &Reference,
+        digest: &Digest,
+        parse: impl FnOnce(&[u8]) -> Result<T, Error>,
+    ) -> Result<Read<T>, Error> {
+        let read = self.document_if_there(digest);
+        match read.and_then(|bytes| bytes.map(|bytes| parse(&bytes)).transpose()) {
+            Ok(Some(document)) => Ok(Read::There(document)),
+            Ok(None) => Ok(Read::Absent),
+            Err(error) if error.is_damage() => {
+                note(held, Damage::blob(self, Some(name), digest, &error));
+                Ok(Read::Damaged)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a blob that is there has the size that it should have.
+    fn look(&self, held: &mut Held, name: &Reference, part: &Descriptor) -> Result<(), Error> {
+        if let Some(size) = self.size_of(&part.digest)?
+            && size != part.size
+        {
+            let error = Error::Damaged {
+                digest: part.digest.clone(),
+                why: format!("it has {size} bytes instead of {}", part.size),
+            };
+            note(held, Damage::blob(self, Some(name), &part.digest, &error));
+        }
+        Ok(())
     }
 
     /// Without a lock: a prune reads names while it has locks of its own, and would wait for itself. A blob
@@ -137,17 +211,31 @@ impl Store {
         Ok(digests.map(ChainId::of_name).collect())
     }
 
-    /// 0 for one that is gone meanwhile.
-    fn size_of(&self, digest: &Digest) -> Result<u64, Error> {
+    fn size_of(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         match statat(
             self.blobs(digest.algorithm()),
             digest.hex(),
             AtFlags::SYMLINK_NOFOLLOW,
         ) {
-            Ok(stat) => Ok(u64::try_from(stat.st_size).unwrap_or_default()),
-            Err(Errno::NOENT) => Ok(0),
+            Ok(stat) => Ok(u64::try_from(stat.st_size).ok()),
+            Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(call(errno, || format!("fstatat({digest})"))),
         }
+    }
+}
+
+/// What came of reading a document.
+enum Read<T> {
+    There(T),
+    Absent,
+    Damaged,
+}
+
+/// Once for each file of an image.
+fn note(held: &mut Held, damage: Damage) {
+    let is_same = |known: &Damage| known.image == damage.image && known.path == damage.path;
+    if !held.damaged.iter().any(is_same) {
+        held.damaged.push(damage);
     }
 }
 

@@ -52,22 +52,21 @@ pub struct Ingest<'a> {
 
 impl Store {
     /// Claims a blob. While another process or thread brings it, `waiting` is called every 20 ms with the
-    /// bytes that it has so far, and answers whether to go on waiting.
+    /// bytes that it has so far, and answers whether to go on waiting. A blob of another size than `wanted` is
+    /// read once more, and removed if it is damaged; one of that size is taken for what it is.
     ///
     /// # Errors
     ///
-    /// [`Error::Size`] if the blob is there and of another size; [`Error::Call`], [`Error::Store`].
+    /// [`Error::Size`] if the blob is there, right, and of another size; [`Error::Call`], [`Error::Store`].
     pub fn claim(
         &self,
         wanted: &Descriptor,
         waiting: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Claim<'_>, Error> {
         loop {
-            if let Some(blob) = self.blob(&wanted.digest)? {
-                return match blob.size() == wanted.size {
-                    true => Ok(Claim::Present(blob)),
-                    false => Err(size(wanted, blob.size())),
-                };
+            let there = self.blob(&wanted.digest)?;
+            if let Some(blob) = there.filter(|blob| blob.size() == wanted.size) {
+                return Ok(Claim::Present(blob));
             }
             let Some(turn) = self.turn(&wanted.digest)? else {
                 if !waiting(self.so_far(&wanted.digest)) {
@@ -77,6 +76,13 @@ impl Store {
                 continue;
             };
             // The one before may have published it before the turn was ours.
+            let there = self.blob(&wanted.digest)?;
+            let other = there.filter(|blob| blob.size() != wanted.size);
+            if let Some(blob) = &other
+                && !self.take_away(&turn, blob)?
+            {
+                return Err(size(wanted, blob.size()));
+            }
             if self.blob(&wanted.digest)?.is_none() {
                 let mut ingest = self.begin(turn, wanted)?;
                 ingest.resume()?;
@@ -119,22 +125,37 @@ impl Store {
         }
     }
 
-    /// Puts a small blob that is at hand.
+    /// Puts a small blob that is at hand, and in the place of one that is there and damaged.
     ///
     /// # Errors
     ///
     /// [`Error::Mismatch`], [`Error::Size`], [`Error::Call`].
     pub fn put(&self, wanted: &Descriptor, bytes: &[u8]) -> Result<Blob, Error> {
-        match self.claim(wanted, &mut |_| true)? {
-            Claim::Present(blob) => Ok(blob),
-            Claim::Mine(mut ingest) => {
-                ingest.restart()?;
-                ingest.append(bytes)?;
-                ingest.commit()
+        loop {
+            match self.claim(wanted, &mut |_| true)? {
+                Claim::Present(blob) => match blob.check() {
+                    Err(error) if error.is_damage() => {
+                        if self
+                            .remove_damaged(std::slice::from_ref(&wanted.digest))?
+                            .is_empty()
+                        {
+                            // Somebody else is at it.
+                            std::thread::sleep(LOOK);
+                        }
+                    }
+                    checked => return checked.map(|()| blob),
+                },
+                Claim::Mine(mut ingest) => {
+                    ingest.restart()?;
+                    ingest.append(bytes)?;
+                    return ingest.commit();
+                }
+                Claim::Given => {
+                    return Err(Error::Absent {
+                        digest: wanted.digest.clone(),
+                    });
+                }
             }
-            Claim::Given => Err(Error::Absent {
-                digest: wanted.digest.clone(),
-            }),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::{OFlags, renameat};
 use serde::{Deserialize, Serialize};
 
-use super::{Blob, Store, files};
+use super::{Blob, Damage, Store, files};
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::error::{Error, call};
@@ -96,19 +96,30 @@ impl Store {
         self.record(&record_file(name))
     }
 
-    /// All names, sorted.
+    /// All names whose records can be read, sorted. Those that cannot are told of by [`usage`](Self::usage).
     ///
     /// # Errors
     ///
-    /// As [`image`](Self::image).
+    /// [`Error::Call`].
     pub fn images(&self) -> Result<Vec<Record>, Error> {
-        let mut records = Vec::new();
+        self.records().map(|(records, _)| records)
+    }
+
+    /// All names, sorted, and the records that cannot be read.
+    pub(super) fn records(&self) -> Result<(Vec<Record>, Vec<Damage>), Error> {
+        let (mut records, mut damaged) = (Vec::new(), Vec::new());
         for file in files::names(&self.images, &self.path.join("images"))? {
-            // One that has been removed in between is no error.
-            records.extend(self.record(&file)?);
+            match self.record(&file) {
+                // One that has been removed in between is no error.
+                Ok(record) => records.extend(record),
+                Err(error) if error.is_damage() => {
+                    damaged.push(Damage::record(self, &file, &error));
+                }
+                Err(error) => return Err(error),
+            }
         }
         records.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(records)
+        Ok((records, damaged))
     }
 
     /// Forgets a name, whatever its record says; `false` if it was not known. Its blobs stay until

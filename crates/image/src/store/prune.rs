@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 
-use super::{Store, file_name, files, is_still, layers, turn};
+use super::{Damage, Store, file_name, files, is_still, layers, turn};
 use crate::chain::ChainId;
 use crate::digest::Digest;
 use crate::error::{Error, call};
@@ -29,6 +29,9 @@ pub struct Pruned {
     pub bytes: u64,
     /// Objects without a name that somebody uses at this moment.
     pub busy: usize,
+    /// What cannot be read, or has another size than it should have. As long as a record or a manifest is among it, no
+    /// blob and no unpacked layer is removed, and with a configuration no layer: they may be what it leads to.
+    pub damaged: Vec<Damage>,
 }
 
 impl Store {
@@ -37,7 +40,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`usage`](Self::usage). What was removed before the error stays removed.
+    /// As [`usage`](Self::usage): damage is none. What was removed before the error stays removed.
     pub fn prune(&self, abandoned: Duration) -> Result<Pruned, Error> {
         let mut pruned = Pruned::default();
         self.prune_blobs(&mut pruned)?;
@@ -49,14 +52,23 @@ impl Store {
     fn prune_blobs(&self, pruned: &mut Pruned) -> Result<(), Error> {
         let held = self.held()?;
         let mut candidates = self.all_blobs()?;
-        candidates.retain(|digest| !held.blobs.contains_key(digest));
+        candidates.retain(|digest| !held.has_blob(digest));
+        pruned.damaged = held.damaged;
         for batch in candidates.chunks(BATCH) {
             let mut locked: Vec<(&Digest, File)> = Vec::new();
             for digest in batch {
                 let (directory, name) = (self.blobs(digest.algorithm()), digest.hex());
                 let shown = self.shown("blobs", digest.algorithm().name()).join(name);
-                let Some(file) = files::open(directory, name, OFlags::RDONLY, &shown)? else {
-                    continue;
+                let file = match files::open(directory, name, OFlags::RDONLY, &shown) {
+                    Ok(Some(file)) => file,
+                    Ok(None) => continue,
+                    // A link or a FIFO is none of ours to remove.
+                    Err(error) if error.is_damage() => {
+                        let damage = Damage::blob(self, None, digest, &error);
+                        pruned.damaged.push(damage);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
                 };
                 if !files::try_lock(&file, &shown)? {
                     pruned.busy += 1;
@@ -67,7 +79,7 @@ impl Store {
             // After the locks, because until then a pull may have written a name for any of these; now
             // whoever wants one waits.
             let held = self.held()?;
-            locked.retain(|(digest, _)| !held.blobs.contains_key(*digest));
+            locked.retain(|(digest, _)| !held.has_blob(digest));
             for (digest, file) in locked {
                 let shown = self
                     .shown("blobs", digest.algorithm().name())
@@ -83,7 +95,7 @@ impl Store {
     fn prune_layers(&self, pruned: &mut Pruned) -> Result<(), Error> {
         let held = self.held()?;
         let mut candidates = self.all_layers()?;
-        candidates.retain(|id| !held.layers.contains_key(id));
+        candidates.retain(|id| !held.has_layer(id));
         for id in candidates {
             let name = file_name(id.digest());
             let directory = match self.lock_directory(&self.layers, &name)? {
@@ -94,7 +106,7 @@ impl Store {
                     continue;
                 }
             };
-            if self.held()?.layers.contains_key(&id) {
+            if self.held()?.has_layer(&id) {
                 continue;
             }
             // Out of sight first: a tree takes time to remove, and half a layer is none.

@@ -59,7 +59,7 @@ pub(super) fn prune(images: &Images, older_than: Duration, format: Format) -> Re
                 pruned.layers.len(),
                 pruned.partial,
                 bytes(pruned.bytes),
-            )
+            ) + &super::show::damaged(&pruned.damaged)
         }
     })
 }

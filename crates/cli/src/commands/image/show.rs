@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::shown::{Format, columns, pretty};
 use super::Stop;
-use crate::images::{Images, age, bytes};
+use crate::images::{Images, Problem, age, bytes};
 
 fn row(cells: impl IntoIterator<Item = impl Into<String>>) -> Vec<String> {
     cells.into_iter().map(Into::into).collect()
@@ -21,12 +21,17 @@ pub(super) fn list(images: &Images, format: Format) -> Result<String, Stop> {
     }
     let mut rows = vec![row(["IMAGE", "DIGEST", "PLATFORM", "SIZE", "HERE SINCE"])];
     for record in &records {
-        let size = images.here(&record.name)?.map(|pulled| size(&pulled));
+        let size = match images.here(&record.name) {
+            Ok(Some(pulled)) => bytes(size(&pulled)),
+            Ok(None) => "incomplete".to_owned(),
+            Err(Problem::Image(image::Error::Damaged { .. })) => "damaged".to_owned(),
+            Err(problem) => return Err(problem.into()),
+        };
         rows.push(row([
             record.name.familiar(),
             record.target.digest.short().to_owned(),
             record.platform.to_string(),
-            size.map_or_else(|| "incomplete".to_owned(), bytes),
+            size,
             since(record),
         ]));
     }
@@ -163,6 +168,7 @@ pub(super) fn usage(images: &Images, format: Format) -> Result<String, Stop> {
             "blobs": blobs.collect::<Vec<_>>(),
             "layers": layers.collect::<Vec<_>>(),
             "partial": usage.partial,
+            "damaged": usage.damaged,
         })));
     }
     let holders = |holders: &[Reference]| match holders {
@@ -184,7 +190,17 @@ pub(super) fn usage(images: &Images, format: Format) -> Result<String, Stop> {
     rows.push(row(["all blobs", "-", &bytes(all), "-"]));
     rows.push(row(["of these free", "-", &bytes(free), "-"]));
     rows.push(row(["unfinished", "-", &bytes(usage.partial), "-"]));
-    Ok(columns(&rows))
+    Ok(columns(&rows) + &damaged(&usage.damaged))
+}
+
+/// A line for each file that cannot be read.
+pub(super) fn damaged(all: &[image::Damage]) -> String {
+    let line = |damage: &image::Damage| {
+        let of = damage.image.as_ref().map(Reference::familiar);
+        let of = of.map_or_else(String::new, |name| format!(" of {name}"));
+        format!("damaged{of}: {}: {}\n", damage.path.display(), damage.why)
+    };
+    all.iter().map(line).collect()
 }
 
 fn totals(usage: &image::Usage) -> (u64, u64) {
