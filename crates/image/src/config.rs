@@ -84,7 +84,7 @@ impl ImageConfig {
     /// [`Error::Config`] for a value that cannot be honoured.
     pub fn parse(manifest: &Manifest, bytes: &[u8]) -> Result<Self, Error> {
         let what = format!("config {}", manifest.config.digest);
-        let raw: raw::Image = json::parse(&what, bytes)?;
+        let raw: raw::Image = json::parse(&what, &raw::IMAGE, bytes)?;
         let refuse = |why: String| Error::Document {
             what: what.clone(),
             why,

@@ -232,3 +232,26 @@ fn a_configuration_for_other_layers_is_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn a_key_that_others_would_take_for_ours_is_refused() {
+    let read = |config: serde_json::Value, key: &str| {
+        let mut image = json!({
+            "architecture": "amd64", "os": "linux", "config": config,
+            "rootfs": { "type": "layers", "diff_ids": [Digest::of(b"layer").to_string()] },
+        });
+        image[key] = json!({});
+        ImageConfig::parse(&manifest(1), image.to_string().as_bytes()).map(drop)
+    };
+    let full = |error: Error| {
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        format!("{error}: {}", source.unwrap_or_default())
+    };
+    let error = full(read(json!({ "user": "root" }), "x").expect_err("another's User"));
+    assert!(error.contains("\"user\" is \"User\""), "{error}");
+    let error = full(read(json!({}), "Config").expect_err("another's config"));
+    assert!(error.contains("\"Config\" is \"config\""), "{error}");
+    let fine =
+        json!({ "Labels": { "user": "a", "User": "b" }, "Volumes": { "/user": {}, "/User": {} } });
+    read(fine, "container_config").expect("the maker's own keys");
+}

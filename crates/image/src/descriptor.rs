@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::json::{FREE, Keys};
 use crate::platform::Platform;
 
 /// What a blob is, how large it is, and its digest. Nothing is fetched without one.
@@ -30,6 +31,17 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
 }
+
+pub(crate) static KEYS: Keys = Keys {
+    known: &[
+        ("mediaType", &FREE),
+        ("digest", &FREE),
+        ("size", &FREE),
+        ("annotations", &FREE),
+        ("platform", &crate::platform::KEYS),
+    ],
+    others: None,
+};
 
 impl Descriptor {
     /// Without annotations and platform.

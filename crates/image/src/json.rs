@@ -2,8 +2,10 @@
 //!
 //! A digest says that a document is the one that was meant; it does not say that it is sane. So size and
 //! depth are looked at before anything is built of it, and a key that comes twice is refused: readers
-//! differ in which of the two they take ([CVE-2021-41190] came of that family).
+//! differ in which of the two they take ([CVE-2021-41190] came of that family). So is a key that differs from
+//! one of ours only by its letters' case: Go's [encoding/json] takes it for ours, and we would pass it over.
 //!
+//! [encoding/json]: https://pkg.go.dev/encoding/json#Unmarshal
 //! [CVE-2021-41190]: https://github.com/opencontainers/distribution-spec/security/advisories/GHSA-mc8v-mgrf-8f4m
 
 use std::collections::HashSet;
@@ -14,19 +16,63 @@ use serde::de::{
 };
 use serde::de::{IgnoredAny, Visitor};
 
-use crate::error::Error;
+use crate::error::{Error, shown};
 
 /// Of a manifest, an index or a configuration, bytes: what registries take at most, too.
 pub const MAX_DOCUMENT: u64 = 4 << 20;
 /// Lists and objects in each other.
 const MAX_DEPTH: u32 = 32;
 
-/// Reads a document.
+/// The keys that we read in an object, and what is below them. Lists are as what is in them.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    /// A key, and the keys of the object that it leads to.
+    pub(crate) known: &'static [(&'static str, &'static Keys)],
+    /// The keys of whatever any other key leads to.
+    pub(crate) others: Option<&'static Keys>,
+}
+
+/// No keys of ours: a text, a number, or an object with the maker's own keys.
+pub(crate) static FREE: Keys = Keys {
+    known: &[],
+    others: None,
+};
+
+impl Keys {
+    /// What is below a key; `Err` is ours, spelled otherwise.
+    fn below(&self, key: &str) -> Result<&'static Keys, &'static str> {
+        let known = self.known.iter();
+        if let Some((_, below)) = known.clone().find(|(known, _)| *known == key) {
+            return Ok(below);
+        }
+        let key = folded(key);
+        match known.clone().find(|(known, _)| folded(known) == key) {
+            Some((known, _)) => Err(known),
+            None => Ok(self.others.unwrap_or(&FREE)),
+        }
+    }
+}
+
+/// As Go compares keys: two letters beyond ASCII fold to ASCII's.
+fn folded(key: &str) -> String {
+    let one = |letter| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    };
+    key.chars().map(one).collect()
+}
+
+/// Reads a document, whose objects have `keys`.
 ///
 /// # Errors
 ///
 /// [`Error::Document`] if it is too large, [`Error::Json`] for all else, each naming `what`.
-pub(crate) fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Error> {
+pub(crate) fn parse<T: DeserializeOwned>(
+    what: &str,
+    keys: &'static Keys,
+    bytes: &[u8],
+) -> Result<T, Error> {
     if bytes.len() as u64 > MAX_DOCUMENT {
         let why = format!("has {} bytes, more than {MAX_DOCUMENT}", bytes.len());
         return Err(Error::Document {
@@ -39,7 +85,7 @@ pub(crate) fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, 
         source,
     };
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    Checked { depth: 0 }
+    Checked { depth: 0, keys }
         .deserialize(&mut reader)
         .map_err(json)?;
     reader.end().map_err(json)?;
@@ -50,6 +96,7 @@ pub(crate) fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, 
 #[derive(Clone, Copy)]
 struct Checked {
     depth: u32,
+    keys: &'static Keys,
 }
 
 impl Checked {
@@ -61,6 +108,7 @@ impl Checked {
         }
         Ok(Self {
             depth: self.depth + 1,
+            ..self
         })
     }
 }
@@ -112,18 +160,63 @@ impl<'de> Visitor<'de> for Checked {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         let inner = self.deeper()?;
-        let mut keys = HashSet::new();
+        let mut seen = HashSet::new();
         while let Some(key) = object.next_key::<String>()? {
-            if keys.contains(&key) {
+            if seen.contains(&key) {
                 // The rest is skipped by nobody: the error ends the walk.
                 object.next_value::<IgnoredAny>()?;
                 return Err(A::Error::custom(format!("the key {key:?} comes twice")));
             }
-            keys.insert(key);
-            object.next_value_seed(inner)?;
+            let keys = match self.keys.below(&key) {
+                Ok(keys) => keys,
+                Err(known) => {
+                    object.next_value::<IgnoredAny>()?;
+                    let key = shown(&key);
+                    return Err(A::Error::custom(format!(
+                        "the key {key:?} is {known:?} for readers that ignore case"
+                    )));
+                }
+            };
+            seen.insert(key);
+            object.next_value_seed(Checked { keys, ..inner })?;
         }
         Ok(())
     }
+}
+
+/// The keys that a type reads, by its own account: tables of keys are held against it.
+#[cfg(test)]
+#[track_caller]
+pub(crate) fn knows_all_of<T: DeserializeOwned>(keys: &Keys) {
+    #[derive(Debug)]
+    struct Asked;
+    impl<'de> Deserializer<'de> for Asked {
+        type Error = serde::de::value::Error;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(serde::de::Error::custom("is no struct"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            _: V,
+        ) -> Result<V::Value, Self::Error> {
+            Err(serde::de::Error::custom(fields.join(" ")))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
+            unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+    let read = T::deserialize(Asked)
+        .err()
+        .expect("nothing to read")
+        .to_string();
+    let known: Vec<&str> = keys.known.iter().map(|(key, _)| *key).collect();
+    assert_eq!(known.join(" "), read);
 }
 
 #[cfg(test)]
@@ -132,9 +225,38 @@ mod tests {
 
     use super::*;
 
+    static INNER: Keys = Keys {
+        known: &[("diskSize", &FREE)],
+        others: None,
+    };
+    static OURS: Keys = Keys {
+        known: &[("list", &INNER), ("labels", &FREE), ("any", &ANY)],
+        others: None,
+    };
+    static ANY: Keys = Keys {
+        known: &[],
+        others: Some(&INNER),
+    };
+
+    #[test]
+    fn a_key_of_ours_in_another_case_is_refused_where_it_is_ours() {
+        refused(b"{\"List\":[]}", "\"List\" is \"list\"");
+        refused(b"{\"list\":[],\"LIST\":[]}", "\"LIST\" is \"list\"");
+        refused(b"{\"list\":[{\"disksize\":1}]}", "is \"diskSize\"");
+        refused("{\"li\u{17f}t\":1}".as_bytes(), "is \"list\"");
+        refused(
+            "{\"list\":{\"dis\u{212a}Size\":1}}".as_bytes(),
+            "is \"diskSize\"",
+        );
+        refused(b"{\"any\":{\"x\":{\"DiskSize\":1}}}", "is \"diskSize\"");
+        let fine = br#"{"labels":{"List":1,"LIST":2},"diskSIZE":1,"any":{"Disksize":1,"b":{"c":1}},"other":{"ANY":1}}"#;
+        parse::<serde_json::Value>("a manifest", &OURS, fine).expect("the maker's own keys");
+    }
+
     #[track_caller]
     fn refused(bytes: &[u8], why: &str) {
-        let error = parse::<serde_json::Value>("a manifest", bytes).expect_err("hostile JSON");
+        let error =
+            parse::<serde_json::Value>("a manifest", &OURS, bytes).expect_err("hostile JSON");
         let full = format!(
             "{error}: {}",
             error.source().map(ToString::to_string).unwrap_or_default()
@@ -161,6 +283,6 @@ mod tests {
     #[test]
     fn thirty_two_in_each_other_are_read() {
         let text = "[".repeat(32) + &"]".repeat(32);
-        parse::<serde_json::Value>("a manifest", text.as_bytes()).expect("32 lists");
+        parse::<serde_json::Value>("a manifest", &OURS, text.as_bytes()).expect("32 lists");
     }
 }

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::descriptor::{Descriptor, null_as_default};
+use crate::descriptor::{self, Descriptor, null_as_default};
 use crate::error::{Error, shown};
-use crate::json::{self, MAX_DOCUMENT};
+use crate::json::{self, FREE, Keys, MAX_DOCUMENT};
 use crate::media::{
     self, DOCKER_CONFIG, DOCKER_MANIFEST, Kind, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST,
     layer_compression,
@@ -113,6 +113,20 @@ struct Raw {
     annotations: BTreeMap<String, String>,
 }
 
+static KEYS: Keys = Keys {
+    known: &[
+        ("schemaVersion", &FREE),
+        ("mediaType", &FREE),
+        ("artifactType", &FREE),
+        ("config", &descriptor::KEYS),
+        ("layers", &descriptor::KEYS),
+        ("manifests", &descriptor::KEYS),
+        ("fsLayers", &FREE),
+        ("annotations", &FREE),
+    ],
+    others: None,
+};
+
 impl Document {
     /// Reads a document whose media type is known from elsewhere: a header, or the descriptor that led
     /// here. `what` names it in errors.
@@ -129,7 +143,7 @@ impl Document {
         if Kind::of(said) == Some(Kind::Schema1) {
             return Err(refuse(SCHEMA_1.to_owned()));
         }
-        let raw: Raw = json::parse(what, bytes)?;
+        let raw: Raw = json::parse(what, &KEYS, bytes)?;
         if raw.schema_version == Some(1) || raw.fs_layers.is_some() {
             return Err(refuse(SCHEMA_1.to_owned()));
         }

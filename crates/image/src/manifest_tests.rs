@@ -213,3 +213,24 @@ fn layers_are_checked_one_by_one() {
     climbing["layers"][0]["digest"] = json!("sha256:../../etc/passwd");
     refused(OCI_MANIFEST, &climbing, "64 hexadecimal");
 }
+
+#[test]
+fn a_key_that_others_would_take_for_ours_is_refused() {
+    json::knows_all_of::<Raw>(&KEYS);
+    for key in ["Manifests", "MANIFESTS", "Layers", "layerS"] {
+        let both = with(manifest(), key, json!([]));
+        refused(OCI_MANIFEST, &both, "for readers that ignore case");
+    }
+    let mut inner = manifest();
+    inner["layers"][0]["Digest"] = descriptor(LAYER, 'c')["digest"].take();
+    refused(OCI_MANIFEST, &inner, "\"Digest\" is \"digest\"");
+    let mut of_index = index();
+    of_index["manifests"][0]["platform"] = json!({ "os": "linux", "Architecture": "arm64" });
+    refused(OCI_INDEX, &of_index, "is \"architecture\"");
+    let own = with(
+        manifest(),
+        "annotations",
+        json!({ "Digest": "a", "digest": "b" }),
+    );
+    read(OCI_MANIFEST, &own).expect("the maker's own keys");
+}

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::descriptor::Descriptor;
 use crate::error::{Error, shown};
+use crate::json::{FREE, Keys};
 
 /// Manifests that an error lists; the rest is counted.
 const SHOWN: usize = 16;
@@ -32,6 +33,11 @@ pub struct Platform {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub variant: String,
 }
+
+pub(crate) static KEYS: Keys = Keys {
+    known: &[("os", &FREE), ("architecture", &FREE), ("variant", &FREE)],
+    others: None,
+};
 
 impl Platform {
     /// That of this program.

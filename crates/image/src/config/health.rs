@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{refuse, strings};
 use crate::error::Error;
+use crate::json::{FREE, Keys};
 
 const KEY: &str = "Healthcheck";
 
@@ -28,6 +29,18 @@ pub(super) struct Raw {
     #[serde(default)]
     retries: i64,
 }
+
+pub(super) static KEYS: Keys = Keys {
+    known: &[
+        ("Test", &FREE),
+        ("Interval", &FREE),
+        ("Timeout", &FREE),
+        ("StartPeriod", &FREE),
+        ("StartInterval", &FREE),
+        ("Retries", &FREE),
+    ],
+    others: None,
+};
 
 /// How to ask a program whether it is well. What is `None` was left to the engine.
 #[non_exhaustive]

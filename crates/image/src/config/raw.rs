@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health;
 use crate::digest::Digest;
+use crate::json::{FREE, Keys};
 
 #[derive(Deserialize)]
 pub(super) struct Image {
@@ -21,12 +22,30 @@ pub(super) struct Image {
     pub(super) history: Option<Vec<History>>,
 }
 
+pub(super) static IMAGE: Keys = Keys {
+    known: &[
+        ("os", &FREE),
+        ("architecture", &FREE),
+        ("variant", &FREE),
+        ("created", &FREE),
+        ("config", &CONFIG),
+        ("rootfs", &ROOT_FS),
+        ("history", &HISTORY),
+    ],
+    others: None,
+};
+
 #[derive(Deserialize)]
 pub(super) struct RootFs {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) diff_ids: Vec<Digest>,
 }
+
+static ROOT_FS: Keys = Keys {
+    known: &[("type", &FREE), ("diff_ids", &FREE)],
+    others: None,
+};
 
 /// Each may be missing or null.
 #[derive(Default, Deserialize)]
@@ -44,6 +63,22 @@ pub(super) struct Config {
     pub(super) healthcheck: Option<health::Raw>,
 }
 
+static CONFIG: Keys = Keys {
+    known: &[
+        ("User", &FREE),
+        ("ExposedPorts", &FREE),
+        ("Env", &FREE),
+        ("Entrypoint", &FREE),
+        ("Cmd", &FREE),
+        ("Volumes", &FREE),
+        ("WorkingDir", &FREE),
+        ("Labels", &FREE),
+        ("StopSignal", &FREE),
+        ("Healthcheck", &health::KEYS),
+    ],
+    others: None,
+};
+
 /// One step of how an image was made.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct History {
@@ -59,4 +94,31 @@ pub struct History {
     /// It made no layer.
     #[serde(default)]
     pub empty_layer: bool,
+}
+
+static HISTORY: Keys = Keys {
+    known: &[
+        ("created", &FREE),
+        ("created_by", &FREE),
+        ("comment", &FREE),
+        ("empty_layer", &FREE),
+    ],
+    others: None,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::knows_all_of;
+
+    #[test]
+    fn every_key_that_is_read_is_known_in_its_one_spelling() {
+        knows_all_of::<Image>(&IMAGE);
+        knows_all_of::<RootFs>(&ROOT_FS);
+        knows_all_of::<Config>(&CONFIG);
+        knows_all_of::<History>(&HISTORY);
+        knows_all_of::<health::Raw>(&health::KEYS);
+        knows_all_of::<crate::Descriptor>(&crate::descriptor::KEYS);
+        knows_all_of::<crate::Platform>(&crate::platform::KEYS);
+    }
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::helper;
 use crate::error::{Error, call, errno};
-use crate::json::{self, MAX_DOCUMENT};
+use crate::json::{self, FREE, Keys, MAX_DOCUMENT};
 
 /// As files and helpers call Docker Hub.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -85,6 +85,31 @@ struct Auth {
     identitytoken: Option<String>,
 }
 
+static CONFIG: Keys = Keys {
+    known: &[
+        ("auths", &AUTHS),
+        ("credsStore", &FREE),
+        ("credHelpers", &FREE),
+    ],
+    others: None,
+};
+
+/// By registry.
+static AUTHS: Keys = Keys {
+    known: &[],
+    others: Some(&AUTH),
+};
+
+static AUTH: Keys = Keys {
+    known: &[
+        ("auth", &FREE),
+        ("username", &FREE),
+        ("password", &FREE),
+        ("identitytoken", &FREE),
+    ],
+    others: None,
+};
+
 impl Credentials {
     /// Of these files, in this order.
     pub fn from_files(files: Vec<PathBuf>) -> Self {
@@ -137,7 +162,7 @@ impl Credentials {
         }
         for path in &self.files {
             let Some(bytes) = read(path)? else { continue };
-            let value: Value = json::parse(&path.display().to_string(), &bytes)?;
+            let value: Value = json::parse(&path.display().to_string(), &CONFIG, &bytes)?;
             // Not the reader's words: they would quote the value that is of the wrong kind.
             let config = Config::deserialize(value)
                 .ok()
@@ -332,7 +357,7 @@ fn change(
         why,
     };
     let mut config: Value = match read(path)? {
-        Some(bytes) => json::parse(&what, &bytes)?,
+        Some(bytes) => json::parse(&what, &CONFIG, &bytes)?,
         None => json!({}),
     };
     let object = config

@@ -53,6 +53,14 @@ fn damaged_files_are_errors_that_tell_no_secret() {
     for (text, why) in [
         ("{", "is not the JSON document"),
         (
+            "{\"Auths\":{\"a.example\":{\"auth\":\"c2VjcmV0\"}}}",
+            "\"Auths\" is \"auths\"",
+        ),
+        (
+            "{\"auths\":{\"a.example\":{\"identityToken\":\"secret\"}}}",
+            "\"identityToken\" is \"identitytoken\"",
+        ),
+        (
             "{\"auths\":{\"a.example\":{\"auth\":\"c2VjcmV0!\"}}}",
             "is not base64",
         ),
@@ -148,4 +156,10 @@ fn a_login_takes_the_place_of_the_one_before_however_that_is_spelled() {
     let credentials = Credentials::from_files(vec![path]);
     let found = credentials.login("a.example", "team/x").expect("a look");
     assert_eq!(found, Some(password("old", "old")));
+}
+
+#[test]
+fn every_key_that_is_read_is_known_in_its_one_spelling() {
+    json::knows_all_of::<Config>(&CONFIG);
+    json::knows_all_of::<Auth>(&AUTH);
 }

@@ -73,8 +73,10 @@ impl Store {
     /// [`Error::Call`] where the machine has a fault; what is damaged is part of the answer.
     pub fn usage(&self) -> Result<Usage, Error> {
         let mut held = self.held()?;
-        let mut usage = Usage::default();
-        usage.damaged = std::mem::take(&mut held.damaged);
+        let mut usage = Usage {
+            damaged: std::mem::take(&mut held.damaged),
+            ..Usage::default()
+        };
         for digest in self.all_blobs()? {
             let Some(size) = self.size_of(&digest)? else {
                 continue;

@@ -9,7 +9,7 @@ use super::{Blob, Damage, Store, files};
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::error::{Error, call};
-use crate::json;
+use crate::json::{self, FREE};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -139,7 +139,7 @@ impl Store {
             return Ok(None);
         };
         let bytes = files::read(&open, MAX_RECORD, &shown)?;
-        let record: Record = json::parse(&shown.display().to_string(), &bytes)?;
+        let record: Record = json::parse(&shown.display().to_string(), &FREE, &bytes)?;
         match record_file(&record.name) == file {
             true => Ok(Some(record)),
             false => Err(Error::Store {
