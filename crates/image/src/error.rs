@@ -118,11 +118,11 @@ pub enum Error {
         /// How that shows.
         why: String,
     },
-    /// A blob that the caller did not want to wait for any longer.
-    #[error("{digest} was given up before it was whole")]
+    /// Something that the caller did not want to wait for any longer.
+    #[error("{what} was given up before it was whole")]
     GivenUp {
-        /// The blob.
-        digest: Digest,
+        /// A blob's digest, or an image's name.
+        what: String,
     },
     /// An archive or a directory of images that breaks a rule.
     #[error("archive entry {entry:?}: {why}")]

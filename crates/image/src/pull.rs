@@ -29,6 +29,12 @@ pub trait Progress: Sync {
         true
     }
 
+    /// Asked several times a second wherever a pull waits: for another attempt, as long as a registry wants to be left
+    /// alone, and for another process's download. `false` ends the pull with [`Error::GivenUp`].
+    fn go_on(&self) -> bool {
+        true
+    }
+
     /// A layer is there, whole and verified; `at` is its place in the manifest, lowest first.
     ///
     /// # Errors
@@ -77,7 +83,7 @@ pub fn pull(
     let digest = match name.digest() {
         // What a digest names cannot have changed.
         Some(digest) => Some(digest.clone()),
-        None => registry.resolve(name)?,
+        None => registry.resolve_while(name, &mut || progress.go_on())?,
     };
     if let Some(digest) = &digest {
         match present(store, name, digest, wanted) {
@@ -91,14 +97,15 @@ pub fn pull(
     }
     // By digest from here on: a tag may move at any moment.
     let exact = digest.map_or_else(|| name.clone(), |digest| name.with_digest(digest));
-    let (target, bytes) = registry.manifest(&exact)?;
-    let mut held = vec![store.put(&target, &bytes)?];
+    let mut go_on = || progress.go_on();
+    let (target, bytes) = registry.manifest_while(&exact, &mut go_on)?;
+    let mut held = vec![store.put_while(&target, &bytes, &mut go_on)?];
     let document = Document::parse(&target.digest.to_string(), &target.media_type, &bytes)?;
     let (at, manifest) = match document {
         Document::Manifest(manifest) => (target.clone(), manifest),
         Document::Index(index) => {
             let chosen = platform::select(&index.manifests, wanted)?.clone();
-            let (manifest, blob) = chosen_manifest(store, registry, name, &chosen)?;
+            let (manifest, blob) = chosen_manifest(store, registry, name, &chosen, &mut go_on)?;
             held.push(blob);
             (chosen, manifest)
         }
@@ -168,6 +175,7 @@ fn chosen_manifest(
     registry: &Registry,
     name: &Reference,
     chosen: &Descriptor,
+    go_on: &mut dyn FnMut() -> bool,
 ) -> Result<(Manifest, Blob), Error> {
     if !is_manifest(chosen) {
         let what = format!("manifest {}", chosen.digest);
@@ -196,7 +204,8 @@ fn chosen_manifest(
             Err(error) => return Err(error),
         }
     }
-    let (got, bytes) = registry.manifest(&name.with_digest(chosen.digest.clone()))?;
+    let exact = name.with_digest(chosen.digest.clone());
+    let (got, bytes) = registry.manifest_while(&exact, go_on)?;
     check(got.size)?;
     if got.media_type != chosen.media_type {
         let what = format!("manifest {}", got.digest);
@@ -207,7 +216,7 @@ fn chosen_manifest(
         return Err(Error::Document { what, why });
     }
     let manifest = read_manifest(chosen, &bytes)?;
-    let blob = store.put(&got, &bytes)?;
+    let blob = store.put_while(&got, &bytes, go_on)?;
     Ok((manifest, blob))
 }
 
@@ -303,8 +312,9 @@ fn bring(
     (progress, stop): (&dyn Progress, &AtomicBool),
 ) -> Result<Blob, Error> {
     let digest = &part.digest;
-    let go_on =
-        |so_far, shared| !stop.load(Ordering::Acquire) && progress.bytes(digest, so_far, shared);
+    let go_on = |so_far, shared| {
+        !stop.load(Ordering::Acquire) && progress.go_on() && progress.bytes(digest, so_far, shared)
+    };
     let mut is_first = true;
     loop {
         let mut ingest = match store.claim(part, &mut |so_far| go_on(so_far, true))? {
@@ -314,7 +324,7 @@ fn bring(
             }
             Claim::Given => {
                 return Err(Error::GivenUp {
-                    digest: digest.clone(),
+                    what: digest.to_string(),
                 });
             }
             Claim::Mine(ingest) => ingest,

@@ -717,7 +717,7 @@ fn a_pull_that_is_given_up_says_so_and_keeps_what_came() {
         let error = result.expect_err("given up");
         let layer = image.layer(0);
         assert!(
-            matches!(&error, Error::GivenUp { digest } if digest.to_string() == layer),
+            matches!(&error, Error::GivenUp { what } if *what == layer),
             "{error}"
         );
         let mut left = left_in(directory.path(), "ingest");
@@ -936,4 +936,68 @@ fn a_pull_brings_anew_what_is_damaged() {
     fs::write(file.expect("one").path(), "{").expect("damaged");
     pull();
     assert!(store.image(&record.name).expect("mended").is_some());
+}
+
+/// Has enough some time after it was first asked to wait.
+struct Tired(std::sync::OnceLock<Instant>);
+
+impl Progress for Tired {
+    fn go_on(&self) -> bool {
+        self.0.get_or_init(Instant::now).elapsed() < Duration::from_millis(150)
+    }
+}
+
+/// How long a pull goes on after somebody has had enough, and what it then says.
+#[track_caller]
+fn given_up(settings: Settings, directory: &Path, server: &Server, wanted: &str) {
+    let store = Store::open(&directory.join("store")).expect("a store");
+    let registry = Registry::new(settings).expect("a client");
+    let tired = Tired(std::sync::OnceLock::new());
+    let pulled = pull(&store, &registry, &name(server), &amd64(), &tired);
+    let error = pulled.expect_err("given up");
+    assert!(
+        matches!(&error, Error::GivenUp { what } if what.contains(wanted)),
+        "{}",
+        full(&error)
+    );
+    let asked = tired.0.get().expect("it was asked");
+    assert!(
+        asked.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        asked.elapsed()
+    );
+}
+
+#[test]
+fn waiting_is_given_up_soon_wherever_it_is() {
+    let image = Image::new(&[b"a layer"]);
+    let long = |server: &Server| Settings {
+        backoff: Duration::from_secs(60),
+        patience: Duration::from_secs(600),
+        ..settings(&[server])
+    };
+    let busy = |seconds: Option<&str>| {
+        let after = seconds.map(|seconds| ("retry-after", seconds.to_owned()));
+        Act::Answer(503, after.into_iter().collect(), vec![])
+    };
+    for seconds in [None, Some("300")] {
+        let server = Server::start(move |_| busy(seconds));
+        let directory = tempfile::tempdir().expect("a directory");
+        given_up(long(&server), directory.path(), &server, "/a/b:1");
+
+        let server = with_layer(&image, move |_, _| Some(busy(seconds)));
+        let directory = tempfile::tempdir().expect("a directory");
+        given_up(long(&server), directory.path(), &server, &image.layer(0));
+    }
+    // Another process has the layer, or the manifest, and brings nothing of it.
+    let server = with_layer(&image, |_, _| None);
+    for bytes in [&image.layers[0], &image.manifest] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&directory.path().join("store")).expect("a store");
+        let wanted = Descriptor::new("", Digest::of(bytes), bytes.len() as u64);
+        let claim = store.claim(&wanted, &mut |_| false).expect("a claim");
+        assert!(matches!(claim, Claim::Mine(_)), "{claim:?}");
+        let digest = wanted.digest.to_string();
+        given_up(long(&server), directory.path(), &server, &digest);
+    }
 }

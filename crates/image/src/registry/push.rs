@@ -52,11 +52,14 @@ impl Registry {
         scopes.extend(from.map(|from| format!("repository:{}:pull", from.repository())));
         let place = self.place(name.registry(), name.repository(), &scopes)?;
         for part in parts(&manifest) {
-            let sent =
-                Attempts::new(&self.settings).run(|| self.send_blob(&place, store, part, from))?;
+            let sent = Attempts::new(&self.settings).run(&part.digest, &mut || true, || {
+                self.send_blob(&place, store, part, from)
+            })?;
             progress(part, sent);
         }
-        Attempts::new(&self.settings).run(|| self.send_manifest(&place, name, at, &bytes))
+        Attempts::new(&self.settings).run(name, &mut || true, || {
+            self.send_manifest(&place, name, at, &bytes)
+        })
     }
 
     fn send_blob(

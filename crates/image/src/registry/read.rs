@@ -24,7 +24,16 @@ impl Registry {
     ///
     /// [`Error::Status`], 404 if there is no such image; [`Error::Transport`], [`Error::Answer`].
     pub fn resolve(&self, reference: &Reference) -> Result<Option<Digest>, Error> {
-        self.anywhere(reference, |place| {
+        self.resolve_while(reference, &mut || true)
+    }
+
+    /// The same, as long as `go_on` says so: it is asked while there is a wait between two attempts.
+    pub(crate) fn resolve_while(
+        &self,
+        reference: &Reference,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Digest>, Error> {
+        self.anywhere(reference, go_on, |place| {
             let url = place.url("manifests", &reference.selector());
             let reply = self.ask(place, "HEAD", &url, &accept())?;
             match reply.status {
@@ -53,7 +62,16 @@ impl Registry {
     ///
     /// [`Error::Mismatch`] if it is not what was asked for by digest; else as [`resolve`](Self::resolve).
     pub fn manifest(&self, reference: &Reference) -> Result<(Descriptor, Vec<u8>), Error> {
-        self.anywhere(reference, |place| {
+        self.manifest_while(reference, &mut || true)
+    }
+
+    /// The same, as long as `go_on` says so.
+    pub(crate) fn manifest_while(
+        &self,
+        reference: &Reference,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<(Descriptor, Vec<u8>), Error> {
+        self.anywhere(reference, go_on, |place| {
             let url = place.url("manifests", &reference.selector());
             let reply = self.ask(place, "GET", &url, &accept())?;
             if reply.status != 200 {
@@ -87,7 +105,8 @@ impl Registry {
         })
     }
 
-    /// Brings the rest of a blob. `progress` hears how many bytes there are, and answers whether to go on.
+    /// Brings the rest of a blob. `progress` hears how many bytes there are, and answers whether to go on; it is
+    /// also asked several times a second while there is a wait between two attempts.
     ///
     /// What came is kept by the claim when this ends with an error. Answers whether all of it came in one
     /// piece: where it did not, a wrong digest may be the fault of an earlier piece.
@@ -137,7 +156,8 @@ impl Registry {
                 if into.written() >= before.saturating_add(PROGRESS) {
                     left = attempts();
                 }
-                if let Err(error) = left.again(error) {
+                let mut go_on = || progress(into.written());
+                if let Err(error) = left.again(error, digest, &mut go_on) {
                     last = Some(error);
                     break;
                 }
@@ -191,7 +211,7 @@ impl Registry {
             into.append(&buffer[..count])?;
             if !progress(into.written()) {
                 return Err(Error::GivenUp {
-                    digest: digest.clone(),
+                    what: digest.to_string(),
                 });
             }
         }
@@ -207,6 +227,7 @@ impl Registry {
     fn anywhere<T>(
         &self,
         reference: &Reference,
+        go_on: &mut dyn FnMut() -> bool,
         mut what: impl FnMut(&Place) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let places = self.places(reference)?;
@@ -216,7 +237,7 @@ impl Registry {
                 return Ok(value);
             }
         }
-        Attempts::new(&self.settings).run(|| what(own))
+        Attempts::new(&self.settings).run(reference, go_on, || what(own))
     }
 }
 

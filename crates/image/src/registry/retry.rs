@@ -1,14 +1,18 @@
 //! Asking again: what is worth it, how often, and after how long.
 
 use std::error::Error as _;
+use std::fmt::Display;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Settings;
 use crate::error::Error;
 
 /// The longest wait that is not the registry's own wish.
 const LONGEST: Duration = Duration::from_secs(10);
+
+/// Between two looks at whether anybody still wants to wait.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Attempts at one thing.
 pub(super) struct Attempts {
@@ -35,8 +39,14 @@ impl Attempts {
         }
     }
 
-    /// Waits before the next attempt, or says that there is none.
-    pub(super) fn again(&mut self, error: Error) -> Result<(), Error> {
+    /// Waits before the next attempt at `what`, or says that there is none. While it waits, `go_on` answers
+    /// whether it still should.
+    pub(super) fn again(
+        &mut self,
+        error: Error,
+        what: &dyn Display,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<(), Error> {
         if self.left == 0 || !is_transient(&error) {
             return Err(error);
         }
@@ -52,20 +62,40 @@ impl Attempts {
             _ => Duration::ZERO,
         };
         self.left -= 1;
-        thread::sleep(asked.max(self.wait));
+        if !wait(asked.max(self.wait), go_on) {
+            let what = what.to_string();
+            return Err(Error::GivenUp { what });
+        }
         self.wait = (self.wait * 2).min(LONGEST);
         Ok(())
     }
 
-    /// Runs something until it works or is not worth trying.
-    pub(super) fn run<T>(mut self, mut what: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    /// Runs something until it works, is not worth trying, or is not wanted any more.
+    pub(super) fn run<T>(
+        mut self,
+        what: &dyn Display,
+        go_on: &mut dyn FnMut() -> bool,
+        mut attempt: impl FnMut() -> Result<T, Error>,
+    ) -> Result<T, Error> {
         loop {
-            match what() {
+            match attempt() {
                 Ok(value) => return Ok(value),
-                Err(error) => self.again(error)?,
+                Err(error) => self.again(error, what, go_on)?,
             }
         }
     }
+}
+
+/// Waits in short pieces; `false` if it was given up.
+fn wait(time: Duration, go_on: &mut dyn FnMut() -> bool) -> bool {
+    let begun = Instant::now();
+    while go_on() {
+        match time.checked_sub(begun.elapsed()) {
+            None | Some(Duration::ZERO) => return true,
+            Some(left) => thread::sleep(left.min(LOOK)),
+        }
+    }
+    false
 }
 
 fn is_transient(error: &Error) -> bool {

@@ -131,8 +131,18 @@ impl Store {
     ///
     /// [`Error::Mismatch`], [`Error::Size`], [`Error::Call`].
     pub fn put(&self, wanted: &Descriptor, bytes: &[u8]) -> Result<Blob, Error> {
+        self.put_while(wanted, bytes, &mut || true)
+    }
+
+    /// The same, waiting for somebody who brings it only as long as `go_on` says so.
+    pub(crate) fn put_while(
+        &self,
+        wanted: &Descriptor,
+        bytes: &[u8],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Blob, Error> {
         loop {
-            match self.claim(wanted, &mut |_| true)? {
+            match self.claim(wanted, &mut |_| go_on())? {
                 Claim::Present(blob) => match blob.check() {
                     Err(error) if error.is_damage() => {
                         if self
@@ -151,8 +161,8 @@ impl Store {
                     return ingest.commit();
                 }
                 Claim::Given => {
-                    return Err(Error::Absent {
-                        digest: wanted.digest.clone(),
+                    return Err(Error::GivenUp {
+                        what: wanted.digest.to_string(),
                     });
                 }
             }
