@@ -9,6 +9,7 @@ pub(crate) mod challenge;
 mod credentials;
 mod helper;
 mod http;
+mod keep;
 mod proxy;
 mod push;
 mod read;
@@ -21,7 +22,8 @@ mod url;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-pub use credentials::{Credentials, Login, forget, remember};
+pub use credentials::{Credentials, Login};
+pub use keep::{forget, remember};
 pub use push::Sent;
 pub use settings::Settings;
 

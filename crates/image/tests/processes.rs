@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use image::{Claim, Descriptor, Digest, Store};
+use image::{Claim, Descriptor, Digest, Error, Manifest, Record, Reference, Store};
 
 const CONTENT: &[u8] = b"what all of them want";
 
@@ -105,4 +105,72 @@ fn the_turn_of_a_killed_process_is_free() {
     drop(ingest);
     let pruned = store.prune(Duration::ZERO).expect("a prune");
     assert_eq!((pruned.partial, pruned.bytes), (1, 5));
+}
+
+/// An image of one layer under a name, held by nothing but the name when this returns.
+fn name_one(store: &Store, name: &Reference) -> Record {
+    let blob = |media_type: &str, bytes: &[u8]| {
+        Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64)
+    };
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
+        Digest::of(CONTENT)
+    );
+    let layer = blob("application/vnd.oci.image.layer.v1.tar", CONTENT);
+    let config_at = blob(
+        "application/vnd.oci.image.config.v1+json",
+        config.as_bytes(),
+    );
+    let manifest = Manifest::new(config_at.clone(), vec![layer.clone()]);
+    let manifest = serde_json::to_vec(&manifest).expect("JSON");
+    let target = blob("application/vnd.oci.image.manifest.v1+json", &manifest);
+    let put = |at: &Descriptor, bytes: &[u8]| {
+        loop {
+            match store.put(at, bytes) {
+                // There when it was looked for, and pruned before it was held.
+                Err(Error::Absent { .. }) => {}
+                put => return put.expect("a blob"),
+            }
+        }
+    };
+    let held = [
+        put(&layer, CONTENT),
+        put(&config_at, config.as_bytes()),
+        put(&target, &manifest),
+    ];
+    let platform = "linux/amd64".parse().expect("a platform");
+    let record = Record::new(name.clone(), &target, &target, platform);
+    store.tag(&record, &held).expect("a name");
+    record
+}
+
+#[test]
+fn names_come_and_go_beside_prunes_and_keep_what_they_lead_to() {
+    const NAME: &str = "names_come_and_go_beside_prunes_and_keep_what_they_lead_to";
+    if let Some((store, what)) = told() {
+        for round in 0..200 {
+            if what == "prune" {
+                let pruned = store.prune(Duration::ZERO).expect("a prune");
+                assert_eq!(pruned.damaged, []);
+                continue;
+            }
+            let name = what.parse().expect("a name");
+            let record = name_one(&store, &name);
+            let verified = store.verify_image(&record).expect("a verdict");
+            assert!(verified.is_good(), "{what}, round {round}: {verified:?}");
+            assert!(store.untag(&name).expect("forgotten"));
+        }
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("store");
+    let store = Store::open(&path).expect("a store");
+    let all: Vec<Child> = ["a:1", "prune", "b:1", "prune", "c:1"]
+        .iter()
+        .map(|what| another_process(NAME, &path, what))
+        .collect();
+    for mut child in all {
+        assert!(child.wait().expect("an end").success());
+    }
+    assert_eq!(store.images().expect("names"), []);
 }

@@ -6,23 +6,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::helper;
 use crate::error::{Error, call, errno};
 use crate::json::{self, FREE, Keys, MAX_DOCUMENT};
 
 /// As files and helpers call Docker Hub.
-const HUB_KEY: &str = "https://index.docker.io/v1/";
-const HUB: &str = "docker.io";
+pub(super) const HUB_KEY: &str = "https://index.docker.io/v1/";
+pub(super) const HUB: &str = "docker.io";
 
 /// A proof of identity.
 #[derive(Clone, PartialEq, Eq)]
@@ -85,7 +84,7 @@ struct Auth {
     identitytoken: Option<String>,
 }
 
-static CONFIG: Keys = Keys {
+pub(super) static CONFIG: Keys = Keys {
     known: &[
         ("auths", &AUTHS),
         ("credsStore", &FREE),
@@ -250,7 +249,7 @@ impl Auth {
 }
 
 /// A key of a file as we call the registry.
-fn plain(key: &str) -> &str {
+pub(super) fn plain(key: &str) -> &str {
     let key = key
         .strip_prefix("https://")
         .or_else(|| key.strip_prefix("http://"))
@@ -266,7 +265,7 @@ fn plain(key: &str) -> &str {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     let failed = |error: std::io::Error| call(errno(&error), || format!("read({path:?})"));
     let file = match File::open(path) {
         Ok(file) => file,
@@ -280,148 +279,6 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
         .read_to_end(&mut bytes)
         .map_err(failed)?;
     Ok((!bytes.trim_ascii().is_empty()).then_some(bytes))
-}
-
-/// Remembers a proof in a file, or with the helper that the file names. Everything else in the file stays.
-///
-/// # Errors
-///
-/// [`Error::Json`], [`Error::Credentials`], [`Error::Helper`], [`Error::Call`].
-pub fn remember(path: &Path, registry: &str, login: &Login) -> Result<(), Error> {
-    if let Login::Password { user, .. } = login
-        && user.contains(':')
-    {
-        return Err(Error::Credentials {
-            path: path.to_owned(),
-            why: "a user's name has no colon",
-        });
-    }
-    let key = if registry == HUB { HUB_KEY } else { registry };
-    change(
-        path,
-        |config, helper| {
-            let entry = match (helper, login) {
-                (Some(helper), _) => {
-                    helper::store(helper, key, login)?;
-                    json!({})
-                }
-                (None, Login::Password { user, password }) => {
-                    json!({ "auth": STANDARD.encode(format!("{user}:{password}")) })
-                }
-                (None, Login::Identity(token)) => json!({ "identitytoken": token }),
-            };
-            // Under another spelling an old proof would be found before this one.
-            config.retain(|key, _| plain(key) != registry);
-            config.insert(key.to_owned(), entry);
-            Ok(true)
-        },
-        registry,
-    )
-    .map(drop)
-}
-
-/// Forgets the proofs for a registry; `false` if there were none.
-///
-/// # Errors
-///
-/// As [`remember`].
-pub fn forget(path: &Path, registry: &str) -> Result<bool, Error> {
-    if read(path)?.is_none() {
-        return Ok(false);
-    }
-    let key = if registry == HUB { HUB_KEY } else { registry };
-    change(
-        path,
-        |config, helper| {
-            let before = config.len();
-            config.retain(|key, _| plain(key) != registry);
-            let erased = match helper {
-                Some(helper) => helper::erase(helper, key)?,
-                None => false,
-            };
-            Ok(config.len() != before || erased)
-        },
-        registry,
-    )
-}
-
-/// Edits the `auths` of a file, and replaces it by rename if that was a change.
-fn change(
-    path: &Path,
-    edit: impl FnOnce(&mut serde_json::Map<String, Value>, Option<&str>) -> Result<bool, Error>,
-    registry: &str,
-) -> Result<bool, Error> {
-    let what = path.display().to_string();
-    let refuse = |why| Error::Credentials {
-        path: path.to_owned(),
-        why,
-    };
-    let mut config: Value = match read(path)? {
-        Some(bytes) => json::parse(&what, &CONFIG, &bytes)?,
-        None => json!({}),
-    };
-    let object = config
-        .as_object_mut()
-        .ok_or_else(|| refuse("is not a JSON object"))?;
-    let of = |value: Option<&Value>| {
-        value
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-    };
-    let helpers = object.get("credHelpers").and_then(Value::as_object);
-    let own = helpers.and_then(|all| all.iter().find(|(key, _)| plain(key) == registry));
-    let helper = of(own.map(|(_, value)| value)).or_else(|| of(object.get("credsStore")));
-    let auths = object
-        .entry("auths")
-        .or_insert_with(|| json!({}))
-        .as_object_mut()
-        .ok_or_else(|| refuse("its auths are not a JSON object"))?;
-    if !edit(auths, helper.as_deref())? {
-        return Ok(false);
-    }
-    let mut text =
-        serde_json::to_vec_pretty(&config).map_err(|source| Error::Json { what, source })?;
-    text.push(b'\n');
-    replace(path, &text)?;
-    Ok(true)
-}
-
-/// Writes a file that only its owner can read, whole or not at all.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    // A link into somebody's collection of settings stays a link.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let failed = |what: &'static str| {
-        let target = target.clone();
-        move |error: std::io::Error| call(errno(&error), || format!("{what}({target:?})"))
-    };
-    if let Some(directory) = target
-        .parent()
-        .filter(|directory| !directory.as_os_str().is_empty())
-    {
-        let mut builder = fs::DirBuilder::new();
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder
-            .recursive(true)
-            .create(directory)
-            .map_err(failed("mkdir"))?;
-    }
-    let mut name = target.clone().into_os_string();
-    name.push(format!(".new-{}", std::process::id()));
-    let new = PathBuf::from(name);
-    let _ = fs::remove_file(&new);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)
-        .map_err(failed("openat"))?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    let renamed = written.and_then(|()| fs::rename(&new, &target));
-    renamed.map_err(|error| {
-        let _ = fs::remove_file(&new);
-        failed("rename")(error)
-    })
 }
 
 #[cfg(test)]

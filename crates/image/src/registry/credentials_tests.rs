@@ -2,6 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use std::fs;
+
+use serde_json::json;
+
+use super::super::keep::{forget, remember};
 use super::*;
 
 fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -162,4 +167,44 @@ fn a_login_takes_the_place_of_the_one_before_however_that_is_spelled() {
 fn every_key_that_is_read_is_known_in_its_one_spelling() {
     json::knows_all_of::<Config>(&CONFIG);
     json::knows_all_of::<Auth>(&AUTH);
+}
+
+#[test]
+fn of_logins_at_the_same_time_none_is_lost() {
+    let directory = tempfile::tempdir().expect("a directory");
+    // By a link, as in collections of settings.
+    let (path, link) = ["own/config.json", "link.json"]
+        .map(|name| directory.path().join(name))
+        .into();
+    remember(&path, "first.example", &password("me", "first")).expect("remembered");
+    std::os::unix::fs::symlink(&path, &link).expect("a link");
+    let (path, link) = (&path, &link);
+    std::thread::scope(|scope| {
+        for thread in 0..6 {
+            scope.spawn(move || {
+                let path = if thread % 2 == 0 { path } else { link };
+                for at in 0..20 {
+                    let [kept, gone] = ["kept", "gone"].map(|what| format!("{what}-{thread}-{at}"));
+                    for registry in [&kept, &gone] {
+                        remember(path, registry, &password("me", registry)).expect("remembered");
+                    }
+                    assert!(forget(path, &gone).expect("forgotten"), "{gone}");
+                }
+            });
+        }
+    });
+    let value: Value = serde_json::from_slice(&fs::read(path).expect("a file")).expect("JSON");
+    let auths = value["auths"].as_object().expect("logins");
+    assert_eq!(auths.len(), 6 * 20 + 1);
+    assert!(auths.keys().all(|registry| !registry.starts_with("gone")));
+    let left = fs::read_dir(path.parent().expect("a directory")).expect("names");
+    assert_eq!(left.count(), 1);
+}
+
+#[test]
+fn a_lock_that_a_killed_process_left_is_nobodys() {
+    let (directory, path) = file("{}");
+    fs::write(directory.path().join("config.json.lock"), "").expect("a lock");
+    remember(&path, "a.example", &password("me", "x")).expect("remembered");
+    assert!(forget(&path, "a.example").expect("forgotten"));
 }
