@@ -980,7 +980,7 @@ fn waiting_is_given_up_soon_wherever_it_is() {
         let after = seconds.map(|seconds| ("retry-after", seconds.to_owned()));
         Act::Answer(503, after.into_iter().collect(), vec![])
     };
-    for seconds in [None, Some("300")] {
+    for seconds in [None, Some("200")] {
         let server = Server::start(move |_| busy(seconds));
         let directory = tempfile::tempdir().expect("a directory");
         given_up(long(&server), directory.path(), &server, "/a/b:1");
@@ -999,5 +999,42 @@ fn waiting_is_given_up_soon_wherever_it_is() {
         assert!(matches!(claim, Claim::Mine(_)), "{claim:?}");
         let digest = wanted.digest.to_string();
         given_up(long(&server), directory.path(), &server, &digest);
+    }
+}
+
+#[test]
+fn a_document_that_never_ends_is_given_up_in_time_whatever_its_speed() {
+    let image = Image::new(&[b"a layer"]);
+    let manifest = image.manifest.clone();
+    let of_manifest = |act: fn() -> Act| {
+        let manifest = manifest.clone();
+        Server::start(move |request| match request.method.as_str() {
+            "HEAD" => Act::Answer(
+                200,
+                vec![("docker-content-digest", Digest::of(&manifest).to_string())],
+                vec![],
+            ),
+            _ => act(),
+        })
+    };
+    let drips = || {
+        let head = format!("HTTP/1.1 200 x\r\ncontent-type: {MANIFEST}\r\n\r\n{{");
+        Act::Drip(head.into_bytes(), Duration::from_millis(20))
+    };
+    // Busy for ever: the attempts alone would take half an hour.
+    let busy = || Act::Answer(503, vec![("retry-after", "1".to_owned())], vec![]);
+    for (act, why) in [(drips as fn() -> Act, "took too long"), (busy, "503")] {
+        let server = of_manifest(act);
+        let settings = Settings {
+            document: Duration::from_millis(1500),
+            attempts: 2000,
+            ..settings(&[&server])
+        };
+        let directory = tempfile::tempdir().expect("a directory");
+        let begun = Instant::now();
+        let error = full(&pull_with(settings, directory.path(), &server).expect_err("in time"));
+        assert!(error.contains(why), "{error}");
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(6), "{took:?}: {error}");
     }
 }

@@ -15,6 +15,8 @@ use crate::error::{Error, shown};
 
 const MAX_REDIRECTS: usize = 5;
 const CONNECT: Duration = Duration::from_secs(15);
+/// Of a document, read at once.
+const PIECE: usize = 16 * 1024;
 /// Of an answer's head, bytes.
 const MAX_HEAD: usize = 64 * 1024;
 /// Of an error's explanation, bytes.
@@ -188,19 +190,29 @@ impl Reply {
         }
     }
 
-    /// The whole body, if it is not longer than `limit`.
-    pub(super) fn bytes(self, limit: u64) -> Result<Vec<u8>, Error> {
+    /// The whole body, if it is not longer than `limit` and there before `until`: what comes at just the speed that
+    /// is asked for would take hours for a document.
+    pub(super) fn bytes(self, limit: u64, until: Instant) -> Result<Vec<u8>, Error> {
         let too_long = self.answer(format!("the answer is longer than {limit} bytes"));
         let (method, url) = (self.method, self.url.to_string());
+        let failed = |error| Error::Transport {
+            method,
+            url: url.clone(),
+            source: Box::new(error),
+        };
         let mut bytes = Vec::new();
-        self.reader()
-            .take(limit + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| Error::Transport {
-                method,
-                url,
-                source: Box::new(error),
-            })?;
+        let mut reader = self.reader().take(limit + 1);
+        let mut piece = vec![0; PIECE];
+        loop {
+            match reader.read(&mut piece).map_err(failed)? {
+                0 => break,
+                count => bytes.extend_from_slice(&piece[..count]),
+            }
+            if Instant::now() > until {
+                let why = format!("took too long: {} bytes came", bytes.len());
+                return Err(failed(io::Error::new(io::ErrorKind::TimedOut, why)));
+            }
+        }
         match bytes.len() as u64 > limit {
             true => Err(too_long),
             false => Ok(bytes),

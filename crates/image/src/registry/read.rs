@@ -1,6 +1,7 @@
 //! Documents and blobs, from a registry.
 
 use std::io::Read as _;
+use std::time::Instant;
 
 use super::http::Reply;
 use super::retry::Attempts;
@@ -33,7 +34,7 @@ impl Registry {
         reference: &Reference,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Digest>, Error> {
-        self.anywhere(reference, go_on, |place| {
+        self.anywhere(reference, go_on, |place, _| {
             let url = place.url("manifests", &reference.selector());
             let reply = self.ask(place, "HEAD", &url, &accept())?;
             match reply.status {
@@ -71,7 +72,7 @@ impl Registry {
         reference: &Reference,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<(Descriptor, Vec<u8>), Error> {
-        self.anywhere(reference, go_on, |place| {
+        self.anywhere(reference, go_on, |place, until| {
             let url = place.url("manifests", &reference.selector());
             let reply = self.ask(place, "GET", &url, &accept())?;
             if reply.status != 200 {
@@ -82,7 +83,7 @@ impl Registry {
                 let shown = crate::error::shown(&media_type);
                 return Err(reply.answer(format!("is {shown:?}, no image and no index")));
             }
-            let bytes = reply.bytes(MAX_DOCUMENT)?;
+            let bytes = reply.bytes(MAX_DOCUMENT, until)?;
             let digest = match reference.digest() {
                 Some(wanted) => {
                     let mut hasher = Hasher::new(wanted.algorithm());
@@ -223,21 +224,24 @@ impl Registry {
         }
     }
 
-    /// Asks the mirrors and then the registry itself.
+    /// Asks the mirrors and then the registry itself, for no longer than a document may take.
     fn anywhere<T>(
         &self,
         reference: &Reference,
         go_on: &mut dyn FnMut() -> bool,
-        mut what: impl FnMut(&Place) -> Result<T, Error>,
+        mut what: impl FnMut(&Place, Instant) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        let until = self.settings.deadline();
         let places = self.places(reference)?;
         let (own, mirrors) = places.split_last().expect("the registry itself is a place");
         for mirror in mirrors {
-            if let Ok(value) = what(mirror) {
+            if let Ok(value) = what(mirror, until) {
                 return Ok(value);
             }
         }
-        Attempts::new(&self.settings).run(reference, go_on, || what(own))
+        Attempts::new(&self.settings)
+            .until(until)
+            .run(reference, go_on, || what(own, until))
     }
 }
 

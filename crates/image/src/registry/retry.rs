@@ -19,6 +19,8 @@ pub(super) struct Attempts {
     left: u32,
     wait: Duration,
     patience: Duration,
+    /// No attempt begins after this.
+    until: Option<Instant>,
 }
 
 impl Attempts {
@@ -27,6 +29,7 @@ impl Attempts {
             left: settings.attempts.saturating_sub(1),
             wait: settings.backoff,
             patience: settings.patience,
+            until: None,
         }
     }
 
@@ -36,6 +39,15 @@ impl Attempts {
             left: 0,
             wait: Duration::ZERO,
             patience: Duration::ZERO,
+            until: None,
+        }
+    }
+
+    /// None of them later than this.
+    pub(super) fn until(self, until: Instant) -> Self {
+        Self {
+            until: Some(until),
+            ..self
         }
     }
 
@@ -61,8 +73,15 @@ impl Attempts {
             } => *asked,
             _ => Duration::ZERO,
         };
+        let time = asked.max(self.wait);
+        if self
+            .until
+            .is_some_and(|until| until.saturating_duration_since(Instant::now()) < time)
+        {
+            return Err(error);
+        }
         self.left -= 1;
-        if !wait(asked.max(self.wait), go_on) {
+        if !wait(time, go_on) {
             let what = what.to_string();
             return Err(Error::GivenUp { what });
         }

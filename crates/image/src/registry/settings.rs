@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::credentials::Credentials;
 
@@ -29,8 +29,18 @@ pub struct Settings {
     pub patience: Duration,
     /// Without progress for this long, a connection is given up.
     pub stall: Duration,
+    /// For one document, with all attempts and waiting between them: the last request may take one stall longer.
+    pub document: Duration,
     /// What we call ourselves.
     pub user_agent: String,
+}
+
+impl Settings {
+    /// When a document that is asked for now must be there. Nobody waits for longer than a day, and what is more
+    /// could not be added to a time.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.document.min(Duration::from_secs(24 * 3600))
+    }
 }
 
 impl Default for Settings {
@@ -45,6 +55,7 @@ impl Default for Settings {
             backoff: Duration::from_millis(250),
             patience: Duration::from_secs(60),
             stall: Duration::from_secs(30),
+            document: Duration::from_secs(300),
             user_agent: concat!("ctr/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

@@ -43,7 +43,7 @@ pub(super) fn config(roots: &RootCerts) -> TlsConfig {
 fn in_directory(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = |error: std::io::Error| call(errno(&error), || format!("getdents64({path:?})"));
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(failed)?.take(MAX_FILES) {
+    for entry in std::fs::read_dir(path).map_err(failed)? {
         let file = entry.map_err(failed)?.path();
         if file
             .extension()
@@ -51,31 +51,73 @@ fn in_directory(path: &Path) -> Result<Vec<PathBuf>, Error> {
         {
             files.push(file);
         }
+        if files.len() > MAX_FILES {
+            let why = format!("has more than {MAX_FILES} files *.crt and *.pem");
+            return Err(refuse(path, why));
+        }
     }
     files.sort();
     Ok(files)
 }
 
 fn in_file(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
-    let refuse = |why: String| Error::Setting {
-        what: "ca",
-        value: path.display().to_string(),
-        why,
-    };
     let failed = |error: std::io::Error| call(errno(&error), || format!("read({path:?})"));
     let mut pem = Vec::new();
     let file = File::open(path).map_err(failed)?;
-    file.take(MAX_PEM).read_to_end(&mut pem).map_err(failed)?;
+    file.take(MAX_PEM + 1)
+        .read_to_end(&mut pem)
+        .map_err(failed)?;
+    // What was cut off could be the one authority that is needed.
+    if pem.len() as u64 > MAX_PEM {
+        return Err(refuse(path, format!("is larger than {MAX_PEM} bytes")));
+    }
     let mut found = Vec::new();
     for item in parse_pem(&pem) {
-        match item.map_err(|error| refuse(error.to_string()))? {
+        match item.map_err(|error| refuse(path, error.to_string()))? {
             PemItem::Certificate(certificate) => found.push(certificate),
             PemItem::PrivateKey(_) => {}
             _ => {}
         }
     }
     match found.is_empty() {
-        true => Err(refuse("holds no certificate".to_owned())),
+        true => Err(refuse(path, "holds no certificate".to_owned())),
         false => Ok(found),
+    }
+}
+
+fn refuse(path: &Path, why: String) -> Error {
+    Error::Setting {
+        what: "ca",
+        value: path.display().to_string(),
+        why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(path: &Path, why: &str) {
+        let error = roots(&[path.to_owned()]).expect_err(why).to_string();
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[test]
+    fn what_is_more_than_is_read_is_refused_and_not_cut() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let key = rcgen::generate_simple_self_signed(["a.example".to_owned()]).expect("a pair");
+        let mut pem = key.cert.pem().into_bytes();
+        let file = directory.path().join("a.pem");
+        pem.resize(MAX_PEM as usize, b'\n');
+        std::fs::write(&file, &pem).expect("a file");
+        assert_eq!(in_file(&file).expect("one that is just right").len(), 1);
+        pem.push(b'\n');
+        std::fs::write(&file, &pem).expect("a file");
+        refused(&file, "is larger than 8388608 bytes");
+        for at in 0..=MAX_FILES {
+            std::fs::write(directory.path().join(format!("{at}.crt")), "").expect("a file");
+        }
+        refused(directory.path(), "has more than 1024 files");
     }
 }

@@ -123,7 +123,8 @@ fn bearer(
         return Err(reply.refusal());
     }
     let none = reply.answer("gives no token");
-    let answer: Option<Answer> = serde_json::from_slice(&reply.bytes(MAX_ANSWER)?).ok();
+    let until = with.1.deadline();
+    let answer: Option<Answer> = serde_json::from_slice(&reply.bytes(MAX_ANSWER, until)?).ok();
     let token = answer.and_then(|answer| answer.token.or(answer.access_token));
     let is_header =
         |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
