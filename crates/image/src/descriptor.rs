@@ -32,16 +32,13 @@ pub struct Descriptor {
     pub platform: Option<Platform>,
 }
 
-pub(crate) static KEYS: Keys = Keys {
-    known: &[
-        ("mediaType", &FREE),
-        ("digest", &FREE),
-        ("size", &FREE),
-        ("annotations", &FREE),
-        ("platform", &crate::platform::KEYS),
-    ],
-    others: None,
-};
+pub(crate) static KEYS: Keys = Keys::object(&[
+    ("mediaType", &FREE),
+    ("digest", &FREE),
+    ("size", &FREE),
+    ("annotations", &FREE),
+    ("platform", &crate::platform::KEYS),
+]);
 
 impl Descriptor {
     /// Without annotations and platform.

@@ -23,22 +23,52 @@ pub const MAX_DOCUMENT: u64 = 4 << 20;
 /// Lists and objects in each other.
 const MAX_DEPTH: u32 = 32;
 
-/// The keys that we read in an object, and what is below them. Lists are as what is in them.
-#[derive(Debug, Default)]
+/// The keys that we read in an object, and what is below them.
+#[derive(Debug)]
 pub(crate) struct Keys {
     /// A key, and the keys of the object that it leads to.
-    pub(crate) known: &'static [(&'static str, &'static Keys)],
+    known: &'static [(&'static str, &'static Keys)],
     /// The keys of whatever any other key leads to.
-    pub(crate) others: Option<&'static Keys>,
+    others: Option<&'static Keys>,
+    /// Of a list, those of its objects.
+    items: Option<&'static Keys>,
 }
 
 /// No keys of ours: a text, a number, or an object with the maker's own keys.
-pub(crate) static FREE: Keys = Keys {
-    known: &[],
-    others: None,
-};
+pub(crate) static FREE: Keys = Keys::object(&[]);
 
 impl Keys {
+    /// Of an object.
+    pub(crate) const fn object(known: &'static [(&'static str, &'static Self)]) -> Self {
+        Self {
+            known,
+            others: None,
+            items: None,
+        }
+    }
+
+    /// Of an object whose keys are the maker's own, and lead to objects of one kind.
+    pub(crate) const fn each(others: &'static Self) -> Self {
+        Self {
+            known: &[],
+            others: Some(others),
+            items: None,
+        }
+    }
+
+    /// Of a list of objects of one kind.
+    pub(crate) const fn list(items: &'static Self) -> Self {
+        Self {
+            known: &[],
+            others: None,
+            items: Some(items),
+        }
+    }
+
+    fn is_object(&self) -> bool {
+        !self.known.is_empty() || self.others.is_some()
+    }
+
     /// What is below a key; `Err` is ours, spelled otherwise.
     fn below(&self, key: &str) -> Result<&'static Keys, &'static str> {
         let known = self.known.iter();
@@ -153,7 +183,15 @@ impl<'de> Visitor<'de> for Checked {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let inner = self.deeper()?;
+        // Serde would take its elements for the values of our keys, in the order of our source.
+        if self.keys.is_object() {
+            return Err(A::Error::custom("a list where an object must be"));
+        }
+        let keys = self.keys.items.unwrap_or(&FREE);
+        let inner = Self {
+            keys,
+            ..self.deeper()?
+        };
         while list.next_element_seed(inner)?.is_some() {}
         Ok(())
     }
@@ -225,18 +263,15 @@ mod tests {
 
     use super::*;
 
-    static INNER: Keys = Keys {
-        known: &[("diskSize", &FREE)],
-        others: None,
-    };
-    static OURS: Keys = Keys {
-        known: &[("list", &INNER), ("labels", &FREE), ("any", &ANY)],
-        others: None,
-    };
-    static ANY: Keys = Keys {
-        known: &[],
-        others: Some(&INNER),
-    };
+    static INNER: Keys = Keys::object(&[("diskSize", &FREE)]);
+    static LIST: Keys = Keys::list(&INNER);
+    static OURS: Keys = Keys::object(&[
+        ("list", &LIST),
+        ("one", &INNER),
+        ("labels", &FREE),
+        ("any", &ANY),
+    ]);
+    static ANY: Keys = Keys::each(&INNER);
 
     #[test]
     fn a_key_of_ours_in_another_case_is_refused_where_it_is_ours() {
@@ -245,12 +280,22 @@ mod tests {
         refused(b"{\"list\":[{\"disksize\":1}]}", "is \"diskSize\"");
         refused("{\"li\u{17f}t\":1}".as_bytes(), "is \"list\"");
         refused(
-            "{\"list\":{\"dis\u{212a}Size\":1}}".as_bytes(),
+            "{\"one\":{\"dis\u{212a}Size\":1}}".as_bytes(),
             "is \"diskSize\"",
         );
         refused(b"{\"any\":{\"x\":{\"DiskSize\":1}}}", "is \"diskSize\"");
         let fine = br#"{"labels":{"List":1,"LIST":2},"diskSIZE":1,"any":{"Disksize":1,"b":{"c":1}},"other":{"ANY":1}}"#;
         parse::<serde_json::Value>("a manifest", &OURS, fine).expect("the maker's own keys");
+    }
+
+    #[test]
+    fn a_list_is_no_object_of_ours() {
+        refused(b"[]", "a list where an object must be");
+        refused(b"{\"one\":[1]}", "a list where an object must be");
+        refused(b"{\"list\":[[1]]}", "a list where an object must be");
+        refused(b"{\"any\":{\"x\":[1]}}", "a list where an object must be");
+        let fine = br#"{"list":[{"diskSize":[[1]]}],"labels":[[1]]}"#;
+        parse::<serde_json::Value>("a manifest", &OURS, fine).expect("lists of others");
     }
 
     #[track_caller]
@@ -275,7 +320,8 @@ mod tests {
         refused(b"{\"a\":NaN}", "expected value");
         refused(b"{\"a\":\"\\ud800\"}", "hex escape");
         refused(b"{\"a\":\"\xff\"}", "");
-        refused("[".repeat(10_000).as_bytes(), "more than 32");
+        let text = format!("{{\"labels\":{}", "[".repeat(10_000));
+        refused(text.as_bytes(), "more than 32");
         refused("{\"a\":".repeat(33).as_bytes(), "more than 32");
         refused(&vec![b' '; MAX_DOCUMENT as usize + 1], "more than 4194304");
     }
@@ -283,6 +329,6 @@ mod tests {
     #[test]
     fn thirty_two_in_each_other_are_read() {
         let text = "[".repeat(32) + &"]".repeat(32);
-        parse::<serde_json::Value>("a manifest", &OURS, text.as_bytes()).expect("32 lists");
+        parse::<serde_json::Value>("a manifest", &FREE, text.as_bytes()).expect("32 lists");
     }
 }

@@ -113,19 +113,18 @@ struct Raw {
     annotations: BTreeMap<String, String>,
 }
 
-static KEYS: Keys = Keys {
-    known: &[
-        ("schemaVersion", &FREE),
-        ("mediaType", &FREE),
-        ("artifactType", &FREE),
-        ("config", &descriptor::KEYS),
-        ("layers", &descriptor::KEYS),
-        ("manifests", &descriptor::KEYS),
-        ("fsLayers", &FREE),
-        ("annotations", &FREE),
-    ],
-    others: None,
-};
+static DESCRIPTORS: Keys = Keys::list(&descriptor::KEYS);
+
+static KEYS: Keys = Keys::object(&[
+    ("schemaVersion", &FREE),
+    ("mediaType", &FREE),
+    ("artifactType", &FREE),
+    ("config", &descriptor::KEYS),
+    ("layers", &DESCRIPTORS),
+    ("manifests", &DESCRIPTORS),
+    ("fsLayers", &FREE),
+    ("annotations", &FREE),
+]);
 
 impl Document {
     /// Reads a document whose media type is known from elsewhere: a header, or the descriptor that led

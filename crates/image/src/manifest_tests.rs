@@ -234,3 +234,12 @@ fn a_key_that_others_would_take_for_ours_is_refused() {
     );
     read(OCI_MANIFEST, &own).expect("the maker's own keys");
 }
+
+/// Serde reads a list as an object's values in the order of our source, and Go refuses it.
+#[test]
+fn a_list_is_no_object() {
+    let mut list = manifest();
+    let whole = list["config"].take();
+    list["config"] = json!([whole["mediaType"], whole["digest"], 7, {}, null]);
+    refused(OCI_MANIFEST, &list, "a list where an object must be");
+}

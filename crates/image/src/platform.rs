@@ -34,10 +34,8 @@ pub struct Platform {
     pub variant: String,
 }
 
-pub(crate) static KEYS: Keys = Keys {
-    known: &[("os", &FREE), ("architecture", &FREE), ("variant", &FREE)],
-    others: None,
-};
+pub(crate) static KEYS: Keys =
+    Keys::object(&[("os", &FREE), ("architecture", &FREE), ("variant", &FREE)]);
 
 impl Platform {
     /// That of this program.

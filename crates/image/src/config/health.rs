@@ -30,17 +30,14 @@ pub(super) struct Raw {
     retries: i64,
 }
 
-pub(super) static KEYS: Keys = Keys {
-    known: &[
-        ("Test", &FREE),
-        ("Interval", &FREE),
-        ("Timeout", &FREE),
-        ("StartPeriod", &FREE),
-        ("StartInterval", &FREE),
-        ("Retries", &FREE),
-    ],
-    others: None,
-};
+pub(super) static KEYS: Keys = Keys::object(&[
+    ("Test", &FREE),
+    ("Interval", &FREE),
+    ("Timeout", &FREE),
+    ("StartPeriod", &FREE),
+    ("StartInterval", &FREE),
+    ("Retries", &FREE),
+]);
 
 /// How to ask a program whether it is well. What is `None` was left to the engine.
 #[non_exhaustive]

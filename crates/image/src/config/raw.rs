@@ -22,18 +22,15 @@ pub(super) struct Image {
     pub(super) history: Option<Vec<History>>,
 }
 
-pub(super) static IMAGE: Keys = Keys {
-    known: &[
-        ("os", &FREE),
-        ("architecture", &FREE),
-        ("variant", &FREE),
-        ("created", &FREE),
-        ("config", &CONFIG),
-        ("rootfs", &ROOT_FS),
-        ("history", &HISTORY),
-    ],
-    others: None,
-};
+pub(super) static IMAGE: Keys = Keys::object(&[
+    ("os", &FREE),
+    ("architecture", &FREE),
+    ("variant", &FREE),
+    ("created", &FREE),
+    ("config", &CONFIG),
+    ("rootfs", &ROOT_FS),
+    ("history", &HISTORIES),
+]);
 
 #[derive(Deserialize)]
 pub(super) struct RootFs {
@@ -42,10 +39,7 @@ pub(super) struct RootFs {
     pub(super) diff_ids: Vec<Digest>,
 }
 
-static ROOT_FS: Keys = Keys {
-    known: &[("type", &FREE), ("diff_ids", &FREE)],
-    others: None,
-};
+static ROOT_FS: Keys = Keys::object(&[("type", &FREE), ("diff_ids", &FREE)]);
 
 /// Each may be missing or null.
 #[derive(Default, Deserialize)]
@@ -63,21 +57,18 @@ pub(super) struct Config {
     pub(super) healthcheck: Option<health::Raw>,
 }
 
-static CONFIG: Keys = Keys {
-    known: &[
-        ("User", &FREE),
-        ("ExposedPorts", &FREE),
-        ("Env", &FREE),
-        ("Entrypoint", &FREE),
-        ("Cmd", &FREE),
-        ("Volumes", &FREE),
-        ("WorkingDir", &FREE),
-        ("Labels", &FREE),
-        ("StopSignal", &FREE),
-        ("Healthcheck", &health::KEYS),
-    ],
-    others: None,
-};
+static CONFIG: Keys = Keys::object(&[
+    ("User", &FREE),
+    ("ExposedPorts", &FREE),
+    ("Env", &FREE),
+    ("Entrypoint", &FREE),
+    ("Cmd", &FREE),
+    ("Volumes", &FREE),
+    ("WorkingDir", &FREE),
+    ("Labels", &FREE),
+    ("StopSignal", &FREE),
+    ("Healthcheck", &health::KEYS),
+]);
 
 /// One step of how an image was made.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -96,15 +87,14 @@ pub struct History {
     pub empty_layer: bool,
 }
 
-static HISTORY: Keys = Keys {
-    known: &[
-        ("created", &FREE),
-        ("created_by", &FREE),
-        ("comment", &FREE),
-        ("empty_layer", &FREE),
-    ],
-    others: None,
-};
+static HISTORIES: Keys = Keys::list(&HISTORY);
+
+static HISTORY: Keys = Keys::object(&[
+    ("created", &FREE),
+    ("created_by", &FREE),
+    ("comment", &FREE),
+    ("empty_layer", &FREE),
+]);
 
 #[cfg(test)]
 mod tests {

@@ -68,7 +68,7 @@ pub struct Credentials {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Config {
+pub(super) struct Config {
     #[serde(default)]
     auths: BTreeMap<String, Auth>,
     creds_store: Option<String>,
@@ -84,30 +84,21 @@ struct Auth {
     identitytoken: Option<String>,
 }
 
-pub(super) static CONFIG: Keys = Keys {
-    known: &[
-        ("auths", &AUTHS),
-        ("credsStore", &FREE),
-        ("credHelpers", &FREE),
-    ],
-    others: None,
-};
+pub(super) static CONFIG: Keys = Keys::object(&[
+    ("auths", &AUTHS),
+    ("credsStore", &FREE),
+    ("credHelpers", &FREE),
+]);
 
 /// By registry.
-static AUTHS: Keys = Keys {
-    known: &[],
-    others: Some(&AUTH),
-};
+static AUTHS: Keys = Keys::each(&AUTH);
 
-static AUTH: Keys = Keys {
-    known: &[
-        ("auth", &FREE),
-        ("username", &FREE),
-        ("password", &FREE),
-        ("identitytoken", &FREE),
-    ],
-    others: None,
-};
+static AUTH: Keys = Keys::object(&[
+    ("auth", &FREE),
+    ("username", &FREE),
+    ("password", &FREE),
+    ("identitytoken", &FREE),
+]);
 
 impl Credentials {
     /// Of these files, in this order.
@@ -162,13 +153,7 @@ impl Credentials {
         for path in &self.files {
             let Some(bytes) = read(path)? else { continue };
             let value: Value = json::parse(&path.display().to_string(), &CONFIG, &bytes)?;
-            // Not the reader's words: they would quote the value that is of the wrong kind.
-            let config = Config::deserialize(value)
-                .ok()
-                .ok_or_else(|| Error::Credentials {
-                    path: path.clone(),
-                    why: "is not written as Docker and podman write it",
-                })?;
+            let config = Config::of(path, &value)?;
             if let Some(login) = config.login(path, registry, repository)? {
                 return Ok(Some(login));
             }
@@ -178,15 +163,38 @@ impl Credentials {
 }
 
 impl Config {
+    /// What a file says, if it is written as others write it.
+    pub(super) fn of(path: &Path, value: &Value) -> Result<Self, Error> {
+        // Not the reader's words: they would quote the value that is of the wrong kind.
+        let config = Self::deserialize(value).ok();
+        config.ok_or_else(|| Error::Credentials {
+            path: path.to_owned(),
+            why: "is not written as Docker and podman write it",
+        })
+    }
+
+    /// The helper that a registry's proofs are kept with, if it is not the file itself.
+    pub(super) fn helper(&self, registry: &str) -> Option<&str> {
+        let mut own = self.cred_helpers.iter();
+        let own = own.find(|(key, _)| plain(key) == registry);
+        let helper = own.map(|(_, helper)| helper).or(self.creds_store.as_ref());
+        helper
+            .map(String::as_str)
+            .filter(|helper| !helper.is_empty())
+    }
+
     fn login(&self, path: &Path, registry: &str, repository: &str) -> Result<Option<Login>, Error> {
         let server = if registry == HUB { HUB_KEY } else { registry };
         let helper = self
             .cred_helpers
             .iter()
             .find(|(key, _)| plain(key) == registry);
-        if let Some((_, helper)) = helper {
-            return helper::get(helper, server);
-        }
+        // An empty one says: for this registry none, whatever the others have.
+        let store = match helper {
+            Some((_, helper)) if helper.is_empty() => None,
+            Some((_, helper)) => return helper::get(helper, server),
+            None => self.creds_store.as_ref(),
+        };
         // From `registry/a/b` up to `registry`.
         let full = format!("{registry}/{repository}");
         let mut wanted = full.trim_end_matches('/');
@@ -204,7 +212,7 @@ impl Config {
                 None => break,
             }
         }
-        match &self.creds_store {
+        match store {
             Some(helper) if !helper.is_empty() => helper::get(helper, server),
             _ => Ok(None),
         }

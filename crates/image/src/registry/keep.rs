@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::credentials::{CONFIG, HUB, HUB_KEY, Login, plain, read};
+use super::credentials::{CONFIG, Config, HUB, HUB_KEY, Login, plain, read};
 use super::helper;
 use crate::error::{Error, call, errno};
 use crate::json;
@@ -105,18 +105,13 @@ fn change(
         Some(bytes) => json::parse(&what, &CONFIG, &bytes)?,
         None => json!({}),
     };
+    // What could not be read afterwards is not written to.
+    let helper = Config::of(path, &config)?
+        .helper(registry)
+        .map(str::to_owned);
     let object = config
         .as_object_mut()
         .ok_or_else(|| refuse("is not a JSON object"))?;
-    let of = |value: Option<&Value>| {
-        value
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-    };
-    let helpers = object.get("credHelpers").and_then(Value::as_object);
-    let own = helpers.and_then(|all| all.iter().find(|(key, _)| plain(key) == registry));
-    let helper = of(own.map(|(_, value)| value)).or_else(|| of(object.get("credsStore")));
     let auths = object
         .entry("auths")
         .or_insert_with(|| json!({}))
