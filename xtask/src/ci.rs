@@ -1,6 +1,5 @@
 //! `cargo xtask ci`: everything that can be said about the source without running it as root.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -8,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::cmd;
 use crate::workspace::{Workspace, cargo};
-use crate::{api, tidy};
+use crate::{api, tidy, tools};
 
 /// What `ci` can be told.
 #[derive(clap::Args)]
@@ -20,8 +19,11 @@ pub(crate) struct Args {
 type Step = (&'static str, fn(&Workspace) -> Result<()>);
 
 const STEPS: &[Step] = &[
-    ("fmt", |_| {
-        cmd::run(cargo().args(["fmt", "--all", "--", "--check"]))
+    ("fmt", |workspace| {
+        cmd::run(cargo().args(["fmt", "--all", "--", "--check"]))?;
+        let mut command = cargo();
+        command.args(["fmt", "--", "--check"]);
+        cmd::run(command.current_dir(workspace.root.join("fuzz")))
     }),
     ("tidy", tidy::check),
     ("api", |workspace| api::check(workspace, false)),
@@ -102,33 +104,7 @@ fn alone(workspace: &Workspace) -> Result<()> {
 
 /// Licences, sources and duplicates of the dependencies, by `deny.toml`.
 fn deny(workspace: &Workspace) -> Result<()> {
-    let mut command = Command::new(cargo_deny(workspace)?);
+    let mut command = Command::new(tools::have(workspace, "cargo-deny")?);
     command.args(["check", "bans", "licenses", "sources"]);
     cmd::run(command.current_dir(&workspace.root))
-}
-
-/// The cargo-deny of the machine, or one that is built into `target/tools`.
-fn cargo_deny(workspace: &Workspace) -> Result<PathBuf> {
-    if let Some(found) = cmd::which("cargo-deny") {
-        return Ok(found);
-    }
-    let tools = workspace.root.join("target/tools");
-    let program = tools.join("bin/cargo-deny");
-    if !program.is_file() {
-        println!("cargo-deny is not here: building it into target/tools");
-        let mut command = cargo();
-        // Built without optimisation: it runs for a second, and would take minutes to build.
-        command.args([
-            "install",
-            "--quiet",
-            "--locked",
-            "--debug",
-            "cargo-deny",
-            "--root",
-        ]);
-        command.arg(&tools);
-        // From `/` our own .cargo/config.toml, which asks for static programs, is not seen.
-        cmd::run(command.current_dir("/").env_remove("CARGO_TARGET_DIR"))?;
-    }
-    Ok(program)
 }

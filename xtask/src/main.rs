@@ -15,9 +15,11 @@ mod cmd;
 mod debs;
 mod failure;
 mod fixtures;
+mod fuzz;
 mod packages;
 mod test;
 mod tidy;
+mod tools;
 mod vm;
 mod workspace;
 
@@ -45,6 +47,8 @@ enum Xtask {
     BenchInside(bench::InsideArgs),
     /// Make the root file systems that the tests use, under target/fixtures.
     Fixtures(fixtures::Args),
+    /// Try what outsiders write with what nobody would write; needs a nightly compiler.
+    Fuzz(fuzz::Args),
     /// Check all that can be checked without running the tests: formatting, lints, docs, licences.
     Ci(ci::Args),
     /// Run all tests, here and in a VM; installs what they need.
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Xtask::Bench(args) => bench::run(&args),
         Xtask::BenchInside(args) => bench::run_inside(&args),
         Xtask::Fixtures(args) => fixtures::run(&args),
+        Xtask::Fuzz(args) => fuzz::run(&args),
         Xtask::Ci(args) => ci::run(&args),
         Xtask::Test(args) => test::run(&args).and_then(|counts| counts.finish()),
         Xtask::TestVm(args) => vm::run(&args).and_then(|counts| counts.finish()),
