@@ -240,6 +240,11 @@ pub(crate) fn whiteouts(who: Who) {
         for name in [".wh.a/b", "a/.wh.../x", "a/.wh.b/.wh.c"] {
             scene.bad(&tar(&[file(name, "")]), Rule::WhiteoutParent);
         }
+        // A directory that only a link's target names is made, and its name is no whiteout either.
+        for target in [".wh.a", "b/.wh.c/d"] {
+            let parts = [symlink("l", target), file("l/f", "")];
+            scene.bad(&tar(&parts), Rule::WhiteoutParent);
+        }
         let layer = scene.good(&tar(&[
             file(".wh..wh.plnk/1.2", ""),
             dir(".wh..wh.aufs"),

@@ -21,7 +21,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::super::error::{Call, Error, Rule};
-use super::super::name::join;
+use super::super::name::{WHITEOUT, join};
 use super::super::options::Options;
 use super::lowers;
 
@@ -310,6 +310,11 @@ impl<'a> Tree<'a> {
         path: &[u8],
         like: Option<&lowers::Found>,
     ) -> Result<Rc<Dir>, Error> {
+        // No entry has such a name in its way, and a link can lead there: who writes this tree as an archive would
+        // write a whiteout.
+        if name.starts_with(WHITEOUT) {
+            return Err(Error::refused(path, Rule::WhiteoutParent));
+        }
         mkdirat(parent.touch(), name, Mode::RWXU).map_err(Error::call(path, Call::Mkdir))?;
         let fd = openat(&parent.fd, name, DIR, Mode::empty());
         let fd = fd.map_err(Error::call(path, Call::Open))?;
