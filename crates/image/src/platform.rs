@@ -15,6 +15,8 @@ use crate::json::{FREE, Keys};
 
 /// Manifests that an error lists; the rest is counted.
 const SHOWN: usize = 16;
+/// Of a part of a platform, bytes: what is longer would be cut where it is shown.
+const MAX_PART: usize = 64;
 
 /// An operating system, a processor, and how new that has to be.
 ///
@@ -129,6 +131,9 @@ impl FromStr for Platform {
                 ));
             }
         };
+        if parts.iter().any(|part| part.len() > MAX_PART) {
+            return Err(refuse("no part is longer than 64 characters"));
+        }
         let is_word = |part: &str| {
             part.bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
@@ -334,6 +339,7 @@ mod tests {
             "/",
             "linux/",
             "a/b/c/d",
+            &format!("linux/{}", "a".repeat(65)),
             "linux/amd64/",
             "lin ux/amd64",
             "linux/\u{1b}",

@@ -86,14 +86,15 @@ impl Reference {
         else {
             return full;
         };
-        match path
+        let short = path
             .strip_prefix(OFFICIAL)
             .and_then(|rest| rest.strip_prefix('/'))
-        {
-            Some(short) if !short.contains('/') => short.to_owned(),
-            // Without the hub's name, its owner `localhost` would be read as a host.
-            _ if path.starts_with("localhost/") => full,
-            _ => path.to_owned(),
+            .filter(|short| !short.contains('/'))
+            .unwrap_or(path);
+        // Without the hub's name, its owners `localhost` and `a.b` would be read as hosts, and 64 digits as an id.
+        match short.parse::<Self>() {
+            Ok(same) if same == *self => short.to_owned(),
+            _ => full,
         }
     }
 }

@@ -141,3 +141,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_familiar_spelling_means_the_same() {
+    let digits = "0".repeat(64);
+    for text in [
+        "docker.io/a.b/c",
+        "docker.io/localhost/c",
+        &format!("docker.io/library/{digits}"),
+        "docker.io/library/a.b",
+        "docker.io/library/a/b",
+        "a.example/b",
+    ] {
+        let reference: Reference = text.parse().expect("a name");
+        let familiar = reference.familiar();
+        let again = familiar.parse::<Reference>().expect("a name");
+        assert_eq!(again, reference, "{familiar}");
+    }
+    let short: Reference = "docker.io/library/a.b".parse().expect("a name");
+    assert_eq!(short.familiar(), "a.b:latest");
+}
