@@ -10,10 +10,14 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "whiteouts" => vec![
             b"\x00\x00\x01\x00\x01\xff\x01\x03".to_vec(),
             b"\x00\x00\x00\x01\x01\x02\x01\x00\x02\x05".to_vec(),
+            // A file below a link that leads to a name of a whiteout.
+            b"\x02\x00\x09\x03\x00\x00\x00\x00".to_vec(),
         ],
         "reference" => text(&[
             "nginx",
             "registry.lan:5000/team/app:1.2",
+            "docker.io/a.b/c",
+            "linux/arm/v7",
             "[::1]:5000/a/b@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
         ]),
         "challenge" => text(&[

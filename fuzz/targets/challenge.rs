@@ -5,6 +5,9 @@ use image::{Challenge, parse_challenge};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     if let Ok(Challenge::Bearer { realm, .. }) = parse_challenge(text) {
-        assert!(realm.len() + "Bearer realm=".len() <= text.len(), "{text:?}");
+        assert!(
+            realm.len() + "Bearer realm=".len() <= text.len(),
+            "{text:?}"
+        );
     }
 });
