@@ -9,7 +9,7 @@ use crate::config::ImageConfig;
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::error::{Error, shown};
-use crate::json;
+use crate::json::{self, FREE};
 use crate::layer::{Compression, Found};
 use crate::manifest::Manifest;
 use crate::media::{
@@ -170,7 +170,8 @@ fn config(store: &Store, draft: &Draft<'_>) -> Result<Value, Error> {
     let mut image: Map<String, Value> = match draft.base {
         Some(base) => {
             let digest = &base.manifest.config.digest;
-            json::parse(&format!("config {digest}"), &store.document(digest)?)?
+            // It was checked when it became an image; what is not ours in it is kept.
+            json::parse(&format!("config {digest}"), &FREE, &store.document(digest)?)?
         }
         None => of_nothing(&draft.platform),
     };

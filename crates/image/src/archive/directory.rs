@@ -82,7 +82,7 @@ impl Directory {
     ) -> Result<Blob, Error> {
         let digest = &wanted.digest;
         let given_up = || Error::GivenUp {
-            digest: digest.clone(),
+            what: digest.to_string(),
         };
         let mut ingest =
             match store.claim(wanted, &mut |so_far| progress.bytes(digest, so_far, true))? {

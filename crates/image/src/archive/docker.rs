@@ -16,7 +16,7 @@ use crate::config::ImageConfig;
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::json::{self, MAX_DOCUMENT};
+use crate::json::{self, FREE, Keys, MAX_DOCUMENT};
 use crate::layer::Found;
 use crate::manifest::{MAX_LAYERS, Manifest};
 use crate::media::{OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST};
@@ -32,9 +32,13 @@ pub(super) struct Item {
     layers: Option<Vec<String>>,
 }
 
+static ITEMS: Keys = Keys::list(&ITEM);
+
+static ITEM: Keys = Keys::object(&[("Config", &FREE), ("RepoTags", &FREE), ("Layers", &FREE)]);
+
 /// The images of `manifest.json`.
 pub(super) fn candidates(bytes: &[u8]) -> Result<Vec<Candidate<Item>>, Error> {
-    let items: Vec<Item> = json::parse(MANIFEST, bytes)?;
+    let items: Vec<Item> = json::parse(MANIFEST, &ITEMS, bytes)?;
     let candidate = |item: Item| {
         Ok(Candidate {
             names: names(&item)?,

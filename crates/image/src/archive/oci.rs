@@ -10,7 +10,7 @@ use super::names::Candidate;
 use super::{CONTAINERD_NAME, INDEX, OCI_LAYOUT, REF_NAME, refuse};
 use crate::descriptor::Descriptor;
 use crate::error::Error;
-use crate::json;
+use crate::json::{self, FREE, Keys};
 use crate::manifest::{Document, Index};
 use crate::media::OCI_INDEX;
 use crate::reference::Reference;
@@ -21,12 +21,14 @@ struct Layout {
     image_layout_version: String,
 }
 
+static LAYOUT: Keys = Keys::object(&[("imageLayoutVersion", &FREE)]);
+
 /// The images of a layout. Descriptors of one name are one image for several platforms.
 pub(super) fn candidates(
     layout: &[u8],
     index: &[u8],
 ) -> Result<Vec<Candidate<Vec<Descriptor>>>, Error> {
-    let layout: Layout = json::parse(OCI_LAYOUT, layout)?;
+    let layout: Layout = json::parse(OCI_LAYOUT, &LAYOUT, layout)?;
     if layout.image_layout_version != "1.0.0" {
         let why = format!("is of version {:?}, not 1.0.0", layout.image_layout_version);
         return Err(refuse(OCI_LAYOUT, why));

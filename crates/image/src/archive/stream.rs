@@ -220,7 +220,7 @@ fn named<R: BufRead>(
 ) -> Result<(Blob, Found), Error> {
     let digest = &wanted.digest;
     let given_up = || Error::GivenUp {
-        digest: digest.clone(),
+        what: digest.to_string(),
     };
     let claim = store.claim(wanted, &mut |so_far| progress.bytes(digest, so_far, true))?;
     let (mut so_far, mut start) = (0, Vec::new());

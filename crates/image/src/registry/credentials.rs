@@ -133,6 +133,11 @@ impl Credentials {
         Self::from_files(files.into_iter().flatten().collect())
     }
 
+    /// The files, in the order in which they are read.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// With a proof for a registry that goes before all files.
     #[must_use]
     pub fn with(mut self, registry: &str, login: Login) -> Self {
