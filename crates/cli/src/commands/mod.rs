@@ -9,6 +9,7 @@ mod check;
 mod completions;
 mod image;
 mod info;
+mod login;
 mod man;
 mod network;
 mod plan;
@@ -28,6 +29,10 @@ pub enum Command {
     Info(info::Args),
     /// Bring images here, look at them, send them away, remove them
     Image(image::Args),
+    /// Keep a proof of identity for a registry, where Docker keeps it
+    Login(login::Login),
+    /// Forget it
+    Logout(login::Logout),
     /// Make, list, mend and explain networks
     Network(network::Args),
     /// Check manifests and report every error in them
@@ -57,6 +62,8 @@ impl Command {
             Self::Plan(args) => plan::run(args, global),
             Self::Info(args) => info::run(args, global),
             Self::Image(args) => image::run(args, global),
+            Self::Login(args) => login::login(args),
+            Self::Logout(args) => login::logout(args),
             Self::Network(args) => network::run(args, global),
             Self::Check(args) => check::run(args, global),
             Self::Schema(args) => schema::run(args),

@@ -18,6 +18,9 @@ pub struct Args {
     /// Write how the container ended to FILE, as JSON
     #[arg(long, value_name = "FILE")]
     exit_report: Option<PathBuf>,
+    /// Take nothing but the image that `ctr.lock` beside the manifest names
+    #[arg(long)]
+    locked: bool,
     /// Appended to the manifest's `args`
     #[arg(
         value_name = "ARGS",
@@ -33,6 +36,7 @@ impl Args {
         Self {
             manifest,
             exit_report: None,
+            locked: false,
             args: Vec::new(),
         }
     }
@@ -46,7 +50,7 @@ pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
     };
     let options = engine::Options::of_caller(root);
     // Held until the container has ended, so that nobody removes its layers.
-    let image = match image::ready(&loaded, &options, global.quiet) {
+    let image = match image::ready(&loaded, &options, args.locked, global.quiet) {
         Ok(image) => image,
         Err(code) => return Ok(code),
     };

@@ -1,17 +1,20 @@
 //! Images for the commands: the store of the caller, the registries as this machine is set up, and an image made
 //! ready to run.
 
+mod lock;
 mod progress;
 mod settings;
 
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use engine::Options;
 use engine::layers::{self, Layers};
 use image::{Error, Platform, Pulled, Record, Reference, Registry, Store};
 
+pub(crate) use lock::Lock;
 pub(crate) use progress::{Show, age, bytes};
+pub(crate) use settings::{login_file, login_files, read as settings};
 
 /// Why an image cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +70,28 @@ pub enum Problem {
     /// An image layout is a directory, and none is named.
     #[error("an image layout is a directory, and standard output is none")]
     NoDirectory,
+    /// A start was asked for that takes nothing but what is locked.
+    #[error("`{name}` is not locked for {platform} in {}", path.display())]
+    NotLocked {
+        /// Its usual short form.
+        name: String,
+        /// This machine's.
+        platform: Platform,
+        /// The lock.
+        path: PathBuf,
+    },
+    /// A manifest without an image.
+    #[error("{manifest} names no image")]
+    NoImage {
+        /// Its name.
+        manifest: String,
+    },
+    /// There is no home directory to keep a login in.
+    #[error("no place to keep a login: neither $HOME nor $DOCKER_CONFIG is set")]
+    NoHome,
+    /// Nobody can be asked for a name.
+    #[error("a login needs a user, and there is no terminal to ask at")]
+    NoUser,
     /// It was pulled, and its layers are no directories yet, or no longer.
     #[error("the image `{name}` is here, but it is not unpacked")]
     Packed {
@@ -86,8 +111,16 @@ impl Problem {
                 Some(format!("`ctr image pull {name}`"))
             }
             Self::Terminal { option } => Some(format!("name a file: `{option}`, or use a pipe")),
+            Self::NotLocked { .. } => {
+                Some("`ctr image update MANIFEST` locks what it is now".into())
+            }
+            Self::NoUser => Some("`--username NAME --password-stdin`".into()),
             Self::NoDirectory => Some("name it: `--output DIRECTORY`".into()),
-            Self::Settings { .. } | Self::Place { .. } | Self::File { .. } => None,
+            Self::Settings { .. }
+            | Self::Place { .. }
+            | Self::File { .. }
+            | Self::NoHome
+            | Self::NoImage { .. } => None,
         }
     }
 }
@@ -184,6 +217,37 @@ impl Images {
         let pulled = image::pull(&self.store, &registry, name, platform, show)?;
         show.done();
         Ok(pulled)
+    }
+
+    /// What a name stands for in a folder with a lock: `locked` takes nothing that the lock does not name.
+    pub(crate) fn locked(
+        &self,
+        name: &Reference,
+        folder: &Path,
+        locked: bool,
+    ) -> Result<Reference, Problem> {
+        if name.digest().is_some() {
+            return Ok(name.clone());
+        }
+        let lock = Lock::read(folder)?;
+        let host = Platform::host();
+        let Some(digest) = lock.digest(name, &host) else {
+            return match locked {
+                false => Ok(name.clone()),
+                true => Err(Problem::NotLocked {
+                    name: name.familiar(),
+                    platform: host,
+                    path: lock.path().to_owned(),
+                }),
+            };
+        };
+        let here = self.store.image(name)?;
+        Ok(
+            match here.is_some_and(|here| here.target.digest == *digest) {
+                true => name.clone(),
+                false => name.with_digest(digest.clone()),
+            },
+        )
     }
 
     /// An image to be run: as it is here, or pulled for this machine if it is not.

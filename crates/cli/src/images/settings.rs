@@ -26,7 +26,7 @@ struct File {
 }
 
 /// The machine's file, the user's after it, and the user's credentials.
-pub(super) fn read() -> Result<Settings, Problem> {
+pub(crate) fn read() -> Result<Settings, Problem> {
     let mut all = File::default();
     for path in places() {
         if let Some(text) = text(&path)? {
@@ -45,6 +45,20 @@ pub(super) fn read() -> Result<Settings, Problem> {
         token_servers: all.token_servers,
         ..Settings::default()
     })
+}
+
+/// Where a login is kept: podman's file if the caller names one, else Docker's.
+pub(crate) fn login_file() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    variable("REGISTRY_AUTH_FILE")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(variable("DOCKER_CONFIG")?).join("config.json")))
+        .or_else(|| Some(PathBuf::from(variable("HOME")?).join(".docker/config.json")))
+}
+
+/// All files that a login may be in.
+pub(crate) fn login_files() -> Vec<PathBuf> {
+    Credentials::from_environment().files().to_vec()
 }
 
 fn places() -> Vec<PathBuf> {

@@ -64,6 +64,8 @@ pub struct Loaded {
     pub source: Source,
     /// What it says.
     pub manifest: Manifest,
+    /// Its folder, absolute.
+    pub folder: PathBuf,
 }
 
 /// Read the manifest at `path`, a regular file of at most 1 MiB.
@@ -98,7 +100,11 @@ pub(crate) fn parse(
     let manifest = top::read(&reader, document.table.get_ref(), path, &host);
     let errors = document.errors_with(&source, reader.into_found());
     match manifest {
-        Some(manifest) if errors.is_empty() => Ok(Loaded { source, manifest }),
+        Some(manifest) if errors.is_empty() => Ok(Loaded {
+            source,
+            manifest,
+            folder: folder.to_owned(),
+        }),
         _ => Err(Box::new(Report::new(source, errors))),
     }
 }

@@ -59,7 +59,7 @@ fn small(who: Who) {
     case(who, |case| {
         let mut library = Library::new(case);
         let image = format!("image = {:?}\n", name("small"));
-        let first = library.run(&image).expect(0).says("pulled");
+        let first = library.run(&image).expect(0).says("here");
         assert_eq!(first.out, "from the image\n");
         library.close();
         // All is here now, and nothing of it is looked for elsewhere.

@@ -25,14 +25,18 @@ impl Held {
     }
 }
 
-/// The manifest's image, pulled and unpacked if that is still to do. What goes wrong is shown.
+/// The manifest's image, pulled and unpacked if that is still to do; with `locked` nothing but what its lock names.
+/// What goes wrong is shown.
 pub(in crate::commands) fn ready(
     loaded: &Loaded,
     options: &Options,
+    locked: bool,
     quiet: bool,
 ) -> Result<Option<Held>, u8> {
     of(loaded, |name| {
-        Images::open(options)?.ready(name, &Show::new(quiet))
+        let images = Images::open(options)?;
+        let name = images.locked(name, &loaded.folder, locked)?;
+        images.ready(&name, &Show::new(quiet))
     })
 }
 
@@ -41,7 +45,11 @@ pub(in crate::commands) fn as_it_is(
     loaded: &Loaded,
     options: &Options,
 ) -> Result<Option<Held>, u8> {
-    of(loaded, |name| Images::open(options)?.as_it_is(name))
+    of(loaded, |name| {
+        let images = Images::open(options)?;
+        let name = images.locked(name, &loaded.folder, false)?;
+        images.as_it_is(&name)
+    })
 }
 
 fn of(

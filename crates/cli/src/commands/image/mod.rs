@@ -5,6 +5,8 @@ mod files;
 mod held;
 mod registry;
 mod show;
+mod update;
+mod verify;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,6 +49,10 @@ enum Command {
     Rm(Names),
     /// Remove what no name leads to and nobody uses
     Prune(Prune),
+    /// Lock what the images of manifests are now, and show what has changed
+    Update(Update),
+    /// Read all of an image's content again, and say what is damaged
+    Verify(Verify),
     /// Show what the images take on disk, and who holds what
     Df(Shown),
     /// Write images into a file that Docker, podman and skopeo read
@@ -111,6 +117,27 @@ struct Prune {
     /// them
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = time)]
     older_than: Duration,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+#[derive(Debug, clap::Args)]
+struct Update {
+    /// Their images are looked up at their registries and written to `ctr.lock` beside them
+    #[arg(required = true, value_name = "MANIFEST")]
+    manifests: Vec<PathBuf>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+#[derive(Debug, clap::Args)]
+struct Verify {
+    /// Which; all of them when none is named
+    #[arg(value_name = "IMAGE", value_parser = reference)]
+    names: Vec<Reference>,
+    /// Remove what is damaged, so that the next pull brings it anew
+    #[arg(long)]
+    remove: bool,
     #[command(flatten)]
     shown: Shown,
 }
@@ -252,6 +279,8 @@ fn done(command: &Command, options: &Options, global: &Global) -> Result<String,
         Command::Tag(asked) => change::tag(&images, &asked.name, &asked.new),
         Command::Rm(asked) => change::remove(&images, &asked.names),
         Command::Prune(asked) => change::prune(&images, asked.older_than, asked.shown.format),
+        Command::Update(asked) => update::update(&images, asked, global),
+        Command::Verify(asked) => verify::verify(&images, asked),
         Command::Save(asked) => files::save(&images, asked),
         Command::Load(asked) => files::load(&images, asked, global.quiet),
         Command::Import(asked) => files::import(&images, asked),
