@@ -59,8 +59,24 @@ impl TryFrom<u32> for Version {
 #[serde(deny_unknown_fields)]
 struct Locked {
     name: Reference,
+    #[serde(with = "as_text")]
     platform: Platform,
     digest: Digest,
+}
+
+/// A platform as the command line has it.
+mod as_text {
+    use image::Platform;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(platform: &Platform, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(platform)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Platform, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 impl Lock {
@@ -184,15 +200,11 @@ mod tests {
         assert_eq!(again.digest(&name("web:1"), &arm), Some(&one));
         assert_eq!(again.digest(&name("web:2"), &host), None);
         let text = std::fs::read_to_string(folder.path().join(NAME)).expect("text");
-        let names: Vec<&str> = text.lines().filter(|l| l.starts_with("name")).collect();
-        assert_eq!(
-            names,
-            [
-                "name = \"docker.io/library/db:1\"",
-                "name = \"docker.io/library/web:1\"",
-                "name = \"docker.io/library/web:1\""
-            ]
+        let wanted = format!(
+            "[[image]]\nname = \"docker.io/library/web:1\"\nplatform = \"linux/arm64/v8\"\ndigest = \"{one}\"\n"
         );
+        assert!(text.ends_with(&wanted), "{text}");
+        assert!(text.find("db:1") < text.find("web:1"), "{text}");
         assert_eq!(std::fs::read_dir(folder.path()).expect("ls").count(), 1);
     }
 
