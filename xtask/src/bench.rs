@@ -4,16 +4,18 @@
 //! kinds of namespaces, in one private set of mount, network and pid namespaces, taking turns. What
 //! differs between them is written down in [`programs`]; the numbers are taken by `stopwatch`.
 //!
-//! Three more parts follow, each in private namespaces of its own ([`mod@inside`]): podman and Docker
-//! ([`engines`]), the 200th container of a network ([`crowd`]), traffic ([`network`]).
+//! Four more parts follow, each in private namespaces of its own ([`mod@inside`]): podman and Docker
+//! ([`engines`]), the 200th container of a network ([`crowd`]), traffic ([`network`]), images ([`images`]).
 //!
-//! Needs root, unshare(1), nsenter(1), ip(8), nft(8), and the Debian packages crun, runc and bubblewrap.
+//! Needs root, unshare(1), nsenter(1), ip(8), nft(8), and the Debian packages crun, runc, bubblewrap, curl,
+//! docker-registry, skopeo and umoci.
 //! podman, Docker and iperf3 are downloaded with apt and unpacked below `target/debs`. What is missing is an
 //! error, after what is there has been measured.
 
 mod crowd;
 mod engines;
 mod hosts;
+mod images;
 mod inside;
 mod network;
 mod oci;

@@ -1,3 +1,5 @@
+//! A root of several layers, made of files.
+
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;

@@ -12,7 +12,7 @@ use super::engines::{Docker, Engines};
 use super::programs::Program;
 use super::rows::{self, Row};
 use super::running::command;
-use super::{crowd, network};
+use super::{crowd, images, network};
 use crate::cmd;
 
 /// Runs of each engine that count. Few: a start of theirs takes a hundred times as long as ctr's.
@@ -36,11 +36,13 @@ pub(super) enum Stage {
     Crowd,
     /// Traffic over the bridge and through a port.
     Traffic,
+    /// Pulls, and starts from images.
+    Images,
 }
 
 impl Stage {
     /// In the order of the output.
-    pub(super) const ALL: [Self; 3] = [Self::Engines, Self::Crowd, Self::Traffic];
+    pub(super) const ALL: [Self; 4] = [Self::Engines, Self::Crowd, Self::Traffic, Self::Images];
 
     /// As the command line has it.
     pub(super) fn name(self) -> &'static str {
@@ -48,6 +50,7 @@ impl Stage {
             Self::Engines => "engines",
             Self::Crowd => "crowd",
             Self::Traffic => "traffic",
+            Self::Images => "images",
         }
     }
 }
@@ -143,6 +146,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Stage::Engines => engines(&tools)?,
         Stage::Crowd => crowd::measure(&tools)?,
         Stage::Traffic => network::measure(&tools)?,
+        Stage::Images => images::measure(&tools)?,
     };
     println!("{}", serde_json::to_string(&found)?);
     Ok(())

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::inside::{Found, Series};
 use super::rows::{Row, median};
-use super::{crowd, network};
+use super::{crowd, images, network};
 
 /// What is required of a start: (what, against what, at most this ratio).
 const RATIOS: [(&str, f64); 4] = [
@@ -33,6 +33,20 @@ const TRAFFIC: [(&str, &str, f64); 3] = [
 
 /// What comes through where 1 Gbit/s is asked for: within a tenth.
 const RATED: [(Bound, f64); 2] = [(Bound::AtLeast, 0.9), (Bound::AtMost, 1.1)];
+
+/// Pulls by those of others, at most.
+const PULLS: [(&str, &str, f64); 4] = [
+    (images::ONE, images::PIPE, 0.6),
+    (images::SIX, images::PIPE, 0.5),
+    (images::ONE, images::UMOCI, 0.35),
+    (images::SIX, images::UMOCI, 0.35),
+];
+
+/// A pull of what is here, in milliseconds, the question to the registry included.
+const PRESENT_MS: f64 = 11.0;
+
+/// What an image may add to a start from a directory, in milliseconds: of one layer, of twenty.
+const LAYERS_MS: [f64; 2] = [0.5, 1.0];
 
 /// The whole result.
 #[derive(Debug, Serialize)]
@@ -106,6 +120,7 @@ impl Outcome {
         let requirements = of_starts(&programs)
             .into_iter()
             .chain(of_networks(&series))
+            .chain(of_images(&series))
             .collect();
         let series = series
             .into_iter()
@@ -166,13 +181,50 @@ fn of_starts(rows: &[Row]) -> Vec<Requirement> {
     ratios.chain(added).chain([memory]).collect()
 }
 
+fn find<'a>(series: &'a [Series], what: &str, who: &str) -> Option<&'a Series> {
+    series
+        .iter()
+        .find(|series| series.what == what && series.who == who)
+        .filter(|series| !series.values.is_empty())
+}
+
+fn of_images(series: &[Series]) -> Vec<Requirement> {
+    let median = |what: &str, who: &str| find(series, what, who).and_then(Series::median);
+    let at_most =
+        |what, required, measured| Requirement::new(what, Bound::AtMost, required, measured);
+    let pulls = PULLS.iter().map(|(what, other, required)| {
+        let ratio = median(what, images::CTR).zip(median(what, other));
+        let what = format!("{what}: {} / {other}", images::CTR);
+        at_most(what, *required, ratio.map(|(ctr, other)| ctr / other))
+    });
+    let here = median(images::PRESENT, images::CTR);
+    let here = at_most(
+        format!("{}, milliseconds", images::PRESENT),
+        PRESENT_MS,
+        here,
+    );
+    let directory = median(images::START, images::DIRECTORY);
+    let starts = images::LAYERS
+        .iter()
+        .zip(LAYERS_MS)
+        .map(|((who, _), most)| {
+            let added = median(images::START, who).zip(directory);
+            let what = format!(
+                "{} {who} - {}, milliseconds",
+                images::START,
+                images::DIRECTORY
+            );
+            at_most(
+                what,
+                most,
+                added.map(|(image, directory)| image - directory),
+            )
+        });
+    pulls.chain([here]).chain(starts).collect()
+}
+
 fn of_networks(series: &[Series]) -> Vec<Requirement> {
-    let find = |what: &str, who: &str| {
-        series
-            .iter()
-            .find(|series| series.what == what && series.who == who)
-            .filter(|series| !series.values.is_empty())
-    };
+    let find = |what: &str, who: &str| find(series, what, who);
     let median = |what: &str, who: &str| find(what, who).and_then(Series::median);
     let empty = crowd::EMPTY.map(|who| find(crowd::WHAT, who));
     let empty = match empty {

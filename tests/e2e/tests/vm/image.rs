@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use e2e::{Library, REGISTRY, Started, Who, case, patience, wait_for};
+use e2e::{Library, Outcome, REGISTRY, Started, Who, case, patience, wait_for};
 use rustix::process::Signal;
 
 /// What a server says to `GET /`, once it listens.
@@ -113,60 +113,28 @@ fn an_image_of_a_user_with_one_id_has_every_file_as_root() {
     });
 }
 
-fn nginx(library: &mut Library<'_>) {
-    library.image(&["pull", &name("web")]).ok();
-    let manifest = format!(
-        "image = {:?}\n[network]\npublish = [\"8080:80\"]\n",
-        name("web")
-    );
-    for offline in [false, true] {
-        if offline {
-            library.close();
-        }
-        let web = library.start(&manifest);
-        let (web, said) = page(web, 8080);
-        assert!(said.starts_with("HTTP/1.1 200"), "{said}");
-        assert!(said.ends_with("\r\n\r\nan image serves this\n"), "{said}");
-        // Its own stop signal, which it takes as the wish to end in peace.
-        web.signal(Signal::QUIT);
-        web.end().expect(0);
-    }
-}
-
 #[test]
 #[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
-fn nginx_and_postgresql_of_images_that_share_a_layer_serve() {
+fn nginx_of_an_image_serves_with_and_without_its_registry() {
     case(Who::Root, |case| {
         let mut library = Library::new(case);
-        let db = library.image(&["pull", &name("db")]).ok();
-        assert!(db.contains("db"), "{db}");
+        library.image(&["pull", &name("web")]).ok();
         let manifest = format!(
-            "name = \"db\"\nimage = {:?}\n[network]\nmode = \"none\"\n",
-            name("db")
+            "image = {:?}\n[network]\npublish = [\"8080:80\"]\n",
+            name("web")
         );
-        let db = library.start(&manifest);
-        // Its own client, in its own network, as the user that the image names.
-        let psql = format!(
-            "image = {:?}\ncommand = [\"psql\", \"-Atc\", \"select 6*7\", \"-h\", \"localhost\"]\n\
-             env.PGCONNECT_TIMEOUT = \"2\"\n[network]\nmode = \"container:db\"\n",
-            name("db")
-        );
-        let said = wait_for("an answer", || {
-            let said = library.run(&psql);
-            (said.code == Some(0) || said.err.contains("password")).then_some(said)
-        });
-        // The cluster of the package asks for a password over TCP: it is the real one.
-        assert!(
-            said.out == "42\n" || said.err.contains("no password supplied"),
-            "{said:?}"
-        );
-        db.signal(Signal::INT);
-        db.end().expect(0);
-        let before = names(&library, "layers").len();
-        nginx(&mut library);
-        // One more layer: the large one was there.
-        assert_eq!(names(&library, "layers").len(), before + 1);
-        all_goes(&library, &[&name("web"), &name("db")]);
+        for offline in [false, true] {
+            if offline {
+                library.close();
+            }
+            let (web, said) = page(library.start(&manifest), 8080);
+            assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+            assert!(said.ends_with("\r\n\r\nan image serves this\n"), "{said}");
+            // Its own stop signal, which it takes as the wish to end in peace.
+            web.signal(Signal::QUIT);
+            web.end().expect(0);
+        }
+        all_goes(&library, &[&name("web")]);
     });
 }
 
@@ -176,21 +144,103 @@ fn nginx_of_an_image_serves_for_an_ordinary_user() {
     case(Who::User, |case| {
         let library = Library::new(case);
         library.image(&["pull", &name("web")]).ok();
-        let alone = |head: &str, mode: &str| {
-            let image = name("web");
-            format!("{head}\nimage = {image:?}\n[network]\nmode = {mode:?}\n")
-        };
-        let web = library.start(&alone("name = \"web\"", "none"));
-        let curl = "command = [\"curl\", \"-fsS\", \"--retry\", \"60\", \"--retry-delay\", \"1\", \
-                    \"--retry-connrefused\", \"http://127.0.0.1/\"]";
-        // Until the container is there, nobody can be in its network.
-        let said = wait_for("the page", || {
-            let said = library.run(&alone(curl, "container:web"));
-            (said.code == Some(0)).then_some(said.out)
-        });
-        assert_eq!(said, "an image serves this\n");
-        web.signal(Signal::QUIT);
-        web.end().expect(0);
+        let script = "nginx -g \"daemon off;\" & \
+                      curl -fsS --retry 60 --retry-delay 1 --retry-connrefused http://127.0.0.1/";
+        let said = library.run(&format!(
+            "image = {:?}\ncommand = [\"bash\", \"-c\", {script:?}]\n[network]\nmode = \"none\"\n",
+            name("web")
+        ));
+        assert_eq!(said.ok(), "an image serves this\n");
         all_goes(&library, &[&name("web")]);
+    });
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn postgresql_of_an_image_answers_as_the_user_that_the_image_names() {
+    case(Who::Root, |case| {
+        let library = Library::new(case);
+        library.image(&["pull", &name("db")]).ok();
+        let manifest = format!(
+            "name = \"db\"\nimage = {:?}\n[network]\nmode = \"none\"\n",
+            name("db")
+        );
+        let db = library.start(&manifest);
+        // Its own client, in its network.
+        let psql = format!(
+            "image = {:?}\ncommand = [\"psql\", \"-Atc\", \"select 6*7\", \"-h\", \"localhost\"]\n\
+             [network]\nmode = \"container:db\"\n",
+            name("db")
+        );
+        // The cluster that the package made asks for a password over TCP, and says who asked.
+        wait_for("an answer", || {
+            let said = library.run(&psql);
+            said.err.contains("no password supplied").then_some(())
+        });
+        db.signal(Signal::INT);
+        let said = db.end().expect(0);
+        assert!(
+            said.err.contains("database system is ready"),
+            "{}",
+            said.err
+        );
+        all_goes(&library, &[&name("db")]);
+    });
+}
+
+#[test]
+#[ignore = "vm: needs a registry; cargo xtask test-vm"]
+fn a_locked_image_is_the_same_one_until_it_is_updated() {
+    case(Who::User, |case| {
+        let library = Library::new(case);
+        let text = format!("image = {:?}\n", name("small"));
+        let manifest = case.manifest(&text);
+        let manifest = manifest.to_str().expect("text");
+        let locked = || Outcome::of(&mut library.ctr(&["run", "--locked", manifest]));
+        locked().expect(125).says("is not locked for linux/");
+        let said = library.image(&["update", manifest]).ok();
+        assert!(said.contains("is locked: sha256:"), "{said}");
+        assert_eq!(locked().ok(), "from the image\n");
+        let said = library.image(&["update", manifest]).ok();
+        assert!(said.contains("has not changed: sha256:"), "{said}");
+        // Content that no registry has.
+        let lock = case.dir().join("ctr.lock");
+        let text = std::fs::read_to_string(&lock).expect("ctr.lock");
+        let at = text.find("sha256:").expect("a digest") + 7;
+        let other = format!("{}{}", &text[..at], "0".repeat(64)) + &text[at + 64..];
+        std::fs::write(&lock, other).expect("write");
+        locked().expect(125).says(&"0".repeat(64));
+        let said = library.image(&["update", manifest]).ok();
+        assert!(said.contains(" -> sha256:"), "{said}");
+        assert_eq!(locked().ok(), "from the image\n");
+        all_goes(&library, &[&name("small")]);
+    });
+}
+
+#[test]
+#[ignore = "vm: needs a registry; cargo xtask test-vm"]
+fn what_is_saved_is_loaded_and_what_is_exported_is_imported() {
+    case(Who::User, |case| {
+        let library = Library::new(case);
+        let (small, saved) = (name("small"), case.dir().join("small.tar"));
+        let saved = saved.to_str().expect("text");
+        library.image(&["pull", &small]).ok();
+        library.image(&["save", &small, "-o", saved]).ok();
+        let root = case.dir().join("root.tar");
+        let root = root.to_str().expect("text");
+        library.image(&["export", &small, "-o", root]).ok();
+        all_goes(&library, &[&small]);
+        library.image(&["load", "-i", saved]).ok();
+        let image = format!("image = {small:?}\n");
+        assert_eq!(library.run(&image).ok(), "from the image\n");
+        let change = "CMD [\"sh\", \"-c\", \"find /dir; stat -c %u:%g /bin/busybox\"]";
+        library
+            .image(&["import", "flat:1", "-i", root, "-c", change])
+            .ok();
+        assert_eq!(
+            library.run("image = \"flat:1\"\n").ok(),
+            "/dir\n/dir/sub\n/dir/sub/top\n0:0\n"
+        );
+        all_goes(&library, &[&small, "flat:1"]);
     });
 }

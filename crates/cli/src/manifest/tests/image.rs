@@ -1,3 +1,5 @@
+//! What an image says, in the place of what a manifest leaves out.
+
 use std::path::PathBuf;
 
 use engine::spec::{At, Group, Origin, Root, Spec, Upper, User};
