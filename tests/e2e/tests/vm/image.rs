@@ -10,7 +10,9 @@ use rustix::process::Signal;
 
 /// What a server says to `GET /`, once it listens.
 fn get(port: u16) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let (at, patience) = (([127, 0, 0, 1], port).into(), Duration::from_secs(5));
+    let mut stream = TcpStream::connect_timeout(&at, patience).ok()?;
+    stream.set_read_timeout(Some(patience)).ok()?;
     stream
         .write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
         .ok()?;
