@@ -13,11 +13,13 @@ use std::mem::forget;
 /// C's `main`. The arguments are taken from `std::env`, which glibc fills before.
 #[unsafe(no_mangle)]
 extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
-    if std::env::args_os()
-        .next()
-        .is_some_and(|name| name == engine::layers::sandbox::NAME)
-    {
-        return engine::layers::sandbox::main().into();
+    // A process of the engine's for one task, see there.
+    match std::env::args_os().next() {
+        Some(name) if name == engine::layers::sandbox::NAME => {
+            return engine::layers::sandbox::main().into();
+        }
+        Some(name) if name == engine::inside::NAME => return engine::inside::main().into(),
+        _ => {}
     }
     if !standard_streams() {
         return cli::exit::ENGINE.into();

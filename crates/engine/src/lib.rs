@@ -1,10 +1,13 @@
 //! From a [`Spec`](spec::Spec) to a plan, from the plan to a running container, and to the report of its end.
 
 mod cause;
+pub mod changes;
+pub mod container;
 pub mod doctor;
 mod error;
 pub mod host;
 pub mod info;
+pub mod inside;
 pub mod kmsg;
 pub mod layers;
 pub mod net;

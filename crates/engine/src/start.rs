@@ -224,6 +224,7 @@ impl Made {
             source: spec.source.clone(),
             cgroup: self.group_dir.clone(),
             network: self.net.member().cloned(),
+            image: spec.image.clone(),
             labels: spec.labels.clone(),
         };
         self.state = Some(store.publish(&record, |dead| recover(store.path(), dead))?);

@@ -35,8 +35,21 @@ pub struct Record {
     /// Its place on a network.
     #[serde(default)]
     pub network: Option<crate::net::Member>,
+    /// The image that its root is made of, as it was when it started.
+    #[serde(default, deserialize_with = "image_or_none")]
+    pub image: Option<image::Record>,
     /// `[labels]` of the manifest.
     pub labels: std::collections::BTreeMap<String, String>,
+}
+
+/// What another version wrote and this one cannot read is as good as nothing: the rest of the record still names what
+/// has to be cleaned up.
+fn image_or_none<'de, D>(deserializer: D) -> Result<Option<image::Record>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let value = Option::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
 }
 
 const RECORD: &str = "state.json";
@@ -331,6 +344,14 @@ impl Store {
             .is_ok_and(|lock| lock == Err(Errno::WOULDBLOCK))
     }
 
+    /// The record of a container that runs.
+    #[must_use]
+    pub fn running(&self, name: &str) -> Option<Record> {
+        let known = !is_ours(name) && !name.contains('/') && self.is_running(name);
+        // Read after the look at the lock: a record does not change while its container lives.
+        self.record(name).filter(|_| known && self.is_running(name))
+    }
+
     /// The records of all containers, of dead ones too.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
@@ -574,6 +595,7 @@ mod tests {
             source: "web.toml".into(),
             cgroup: None,
             network: None,
+            image: None,
             labels: Default::default(),
         }
     }
@@ -630,6 +652,29 @@ mod tests {
             seen.extend(some);
         }
         assert_eq!(seen.len(), 100);
+    }
+
+    #[test]
+    fn a_record_without_an_image_or_with_a_strange_one_is_read_all_the_same() {
+        let mut written = serde_json::to_value(record("web")).expect("JSON");
+        let fields = written.as_object_mut().expect("an object");
+        fields.remove("image");
+        let read = |value| serde_json::from_value::<Record>(value).expect("a record");
+        assert_eq!(read(written.clone()), record("web"));
+        written["image"] = serde_json::json!({"name": 7});
+        assert_eq!(read(written), record("web"));
+    }
+
+    #[test]
+    fn only_a_living_container_is_found_by_name() {
+        let (_tmp, store) = store();
+        drop(store.publish(&record("dead"), |_| ()).expect("free"));
+        let alive = store.publish(&record("alive"), |_| ()).expect("free");
+        assert_eq!(store.running("alive"), Some(record("alive")));
+        for name in ["dead", "absent", "ids", "../run/alive", ""] {
+            assert_eq!(store.running(name), None, "{name:?}");
+        }
+        alive.remove().expect("removable");
     }
 
     #[test]

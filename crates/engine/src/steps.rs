@@ -4,7 +4,7 @@
     reason = "implements ns::Steps, whose promise only an unsafe impl can make"
 )]
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -68,4 +68,17 @@ impl Phase<'_> {
             Self::Confine(steps) => steps.hint(step, errno),
         }
     }
+}
+
+/// Does steps in this very process, which has one thread and was started for nothing else. `passed` are the
+/// descriptors that the steps name by number.
+pub(crate) fn here(steps: &Phase<'_>, passed: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    use ns::Steps as _;
+    let passed: Vec<RawFd> = passed.iter().map(AsRawFd::as_raw_fd).collect();
+    for step in 0..steps.len() {
+        // SAFETY: each step once, in order, in a process of one thread that is ours to change; what is passed is
+        // borrowed, so it is open.
+        unsafe { steps.apply(step, &passed) }?;
+    }
+    Ok(())
 }

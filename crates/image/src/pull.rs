@@ -142,6 +142,15 @@ pub fn present(
     if record.target.digest != *target || platform::check(&record.platform, wanted).is_err() {
         return Ok(None);
     }
+    recorded(store, record)
+}
+
+/// An image that is in the store whole, by what a record says of it, wherever its name leads by now.
+///
+/// # Errors
+///
+/// As [`present`].
+pub fn recorded(store: &Store, record: Record) -> Result<Option<Pulled>, Error> {
     let mut held = Vec::new();
     let mut hold = |part: &Descriptor| -> Result<bool, Error> {
         let blob = store.blob(&part.digest)?;

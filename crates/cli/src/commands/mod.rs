@@ -5,6 +5,7 @@ use clap::Subcommand;
 use crate::args::Global;
 use crate::exit::CommandResult;
 
+mod changes;
 mod check;
 mod completions;
 mod image;
@@ -33,6 +34,10 @@ pub enum Command {
     Login(login::Login),
     /// Forget it
     Logout(login::Logout),
+    /// Show what a running container has changed of its image
+    Diff(changes::DiffArgs),
+    /// Make an image of a running container: its own, and a layer with what has changed
+    Commit(changes::CommitArgs),
     /// Make, list, mend and explain networks
     Network(network::Args),
     /// Check manifests and report every error in them
@@ -64,6 +69,8 @@ impl Command {
             Self::Image(args) => image::run(args, global),
             Self::Login(args) => login::login(args),
             Self::Logout(args) => login::logout(args),
+            Self::Diff(args) => changes::diff(args, global),
+            Self::Commit(args) => changes::commit(args, global),
             Self::Network(args) => network::run(args, global),
             Self::Check(args) => check::run(args, global),
             Self::Schema(args) => schema::run(args),

@@ -14,6 +14,8 @@ use crate::diagnostic::{Code, Diagnostic, Report, Source, quoted};
 pub struct Image<'a> {
     /// Its configuration.
     pub config: &'a ImageConfig,
+    /// Its name and what that leads to, when it is one of a store.
+    pub record: Option<image::Record>,
     /// Its layers, topmost first.
     pub lowers: Vec<PathBuf>,
 }

@@ -71,6 +71,7 @@ pub(super) fn spec(
         readonly_paths: Vec::new(),
         resources: resources(&lines, manifest),
         security: confinement(&lines, manifest),
+        image: image.and_then(|image| image.record.clone()),
         labels: labels(manifest, image),
     })
 }

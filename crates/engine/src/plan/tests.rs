@@ -61,6 +61,7 @@ fn spec() -> Spec {
             apparmor: None,
             selinux: None,
         },
+        image: None,
         labels: Default::default(),
     }
 }

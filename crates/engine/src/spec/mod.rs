@@ -98,6 +98,8 @@ pub struct Spec {
     pub resources: Resources,
     /// What the process may do.
     pub security: Security,
+    /// The image whose layers are the root's; kept with the container's state.
+    pub image: Option<image::Record>,
     /// Kept with the container's state and report; never interpreted.
     pub labels: BTreeMap<String, String>,
 }

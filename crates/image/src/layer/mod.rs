@@ -3,7 +3,8 @@
 //! - [`Unpack`] takes the compressed stream and makes a directory that [overlayfs] can stack, checking the
 //!   archive strictly and hashing both sides on the way.
 //! - [`apply`] does the same for an archive that is not compressed, [`Archive`] only reads it.
-//! - [`diff`] writes such an archive, from an upper directory of overlayfs or from two trees.
+//! - [`diff`] writes such an archive, from an upper directory of overlayfs or from two trees; [`differences`] only says
+//!   what would be in it.
 //! - [`child`] is [`Unpack`] for a process that can do nothing else, [`Verdict`] what that process says.
 //!
 //! Nothing outside the directory can be reached by what a layer holds: it is worked on by descriptor, and
@@ -46,7 +47,7 @@ mod verdict;
 pub use apply::apply;
 pub use child::{SYSCALLS, child};
 pub(crate) use diff::write as tarball;
-pub use diff::{Changes, Written, diff};
+pub use diff::{Changes, Difference, Written, diff, differences};
 pub use error::{Bound, Call, Error, Rule, Shown};
 pub(crate) use inflate::Inflate;
 pub use inflate::{Compression, Found};

@@ -20,6 +20,7 @@ impl Held {
     pub(in crate::commands) fn image(&self) -> Image<'_> {
         Image {
             config: &self.ready.pulled.config,
+            record: Some(self.ready.pulled.record.clone()),
             lowers: self.lowers.clone(),
         }
     }

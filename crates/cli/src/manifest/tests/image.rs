@@ -31,6 +31,7 @@ fn lowered(config: &Value, manifest: &str, args: &[&str]) -> Result<Spec, Box<Re
     let config = ImageConfig::parse(&documents, bytes.to_string().as_bytes()).expect("an image");
     let image = Image {
         config: &config,
+        record: None,
         lowers: vec!["/layers/top".into(), "/layers/low".into()],
     };
     let world = World::new();

@@ -14,7 +14,6 @@ use confine::seccomp::{Action, Arch, Profile, Rule, compile};
 use confine::{Confinement, Resource, Rlimit};
 use image::Store;
 use image::layer::{self, Call, Changes, Limits, Options, OverlayAttrs, Owners, Unpack, Verdict};
-use ns::Steps;
 use rootfs::{Change, MountAttrs, Overlay, Propagation, Source, TreeBuilder, Upper};
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -22,7 +21,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlag
 
 use super::super::{Gone, limits, open_directory};
 use super::{MAX_ORDER, Order, Report, Task};
-use crate::steps::Phase;
+use crate::steps::{Phase, here};
 
 /// That process, from its first instruction. The status it ends with says nothing: its verdict does.
 #[must_use]
@@ -64,7 +63,7 @@ fn export(layers: &[PathBuf], out: OwnedFd) -> Result<(), Box<dyn std::error::Er
         userxattr: true,
     })?;
     tree.pivot()?;
-    here(&Phase::Tree(&tree.build()))?;
+    here(&Phase::Tree(&tree.build()), &[])?;
     let root = open_directory("/".as_ref())?;
     let all = Changes::Upper {
         upper: root.as_fd(),
@@ -162,7 +161,7 @@ fn enter(layer: &Path) -> Result<OwnedFd, Errno> {
         tree.pivot()
     })();
     built.map_err(|error| error.errno().unwrap_or(Errno::INVAL))?;
-    here(&Phase::Tree(&tree.build()))?;
+    here(&Phase::Tree(&tree.build()), &[])?;
     let root = open_directory("/".as_ref())?;
     // As the root of an image that says nothing about it.
     rustix::fs::fchmod(&root, Mode::from_raw_mode(0o755))?;
@@ -211,27 +210,13 @@ fn confine(largest: u64) -> Result<(), Errno> {
     let confinement = builder
         .build()
         .map_err(|error| error.errno().unwrap_or(Errno::INVAL))?;
-    here(&Phase::Confine(&confinement))
+    here(&Phase::Confine(&confinement), &[])
 }
 
 /// A limit that is lower already stays: raising it is a privilege.
-fn lowered(resource: Resource, most: u64) -> Option<u64> {
+pub(crate) fn lowered(resource: Resource, most: u64) -> Option<u64> {
     let there = confine::getrlimit(resource)
         .ok()
         .and_then(|limit| limit.hard);
     Some(there.map_or(most, |there| there.min(most)))
-}
-
-/// Does steps in this very process.
-#[allow(
-    unsafe_code,
-    reason = "the steps' promise is about a process of one thread, which this is"
-)]
-fn here(steps: &Phase<'_>) -> Result<(), Errno> {
-    for step in 0..steps.len() {
-        // SAFETY: each step once, in order, in a process of one thread that is ours to change; no
-        // descriptor is passed.
-        unsafe { steps.apply(step, &[]) }?;
-    }
-    Ok(())
 }

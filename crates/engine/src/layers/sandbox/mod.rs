@@ -39,6 +39,7 @@ use crate::plan::{Ids, Writer};
 use crate::start::write_ids;
 use crate::stdio::Stdio;
 
+pub(crate) use inside::lowered;
 pub use inside::main;
 
 /// What `argv[0]` is in that process.

@@ -5,6 +5,7 @@
 //! give the same archive. Holes are written as zeros: the archive then reads the same everywhere.
 
 mod scan;
+mod sink;
 pub(crate) mod write;
 
 use std::collections::{BTreeSet, HashMap};
@@ -18,6 +19,7 @@ use super::name::{OPAQUE, WHITEOUT, join};
 use super::options::{Limits, OverlayAttrs};
 use super::tar::{Entry, Kind};
 use scan::{Seen, Tree};
+use sink::{Sink, Tarball, Told};
 
 /// What is compared with what.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +40,28 @@ pub enum Changes<'a> {
         /// How it is.
         after: BorrowedFd<'a>,
     },
+    /// Two overlays of the same layers, mounted alike: one that nobody writes to, and one in use. What is mounted in
+    /// them is no part of either.
+    ///
+    /// A file that has the same facts in both, its time of change among them, was never copied up and is not read. The
+    /// times of directories do not count.
+    Overlays {
+        /// The one that nobody writes to.
+        before: BorrowedFd<'a>,
+        /// The one in use.
+        after: BorrowedFd<'a>,
+    },
+}
+
+/// How something is otherwise than before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Difference {
+    /// It is new.
+    Added,
+    /// It was there: itself, or something in it.
+    Changed,
+    /// It is gone, with all that was in it.
+    Deleted,
 }
 
 /// What was written.
@@ -60,22 +84,21 @@ pub struct Written {
 ///
 /// [`Error::Refused`] for what a layer cannot say, [`Error::Limit`], [`Error::Call`].
 pub fn diff(changes: Changes<'_>, out: impl Write, limits: &Limits) -> Result<Written, Error> {
-    let (after, before, overlay) = match changes {
-        Changes::Upper { upper, overlay } => (upper, None, Some(overlay)),
-        Changes::Trees { before, after } => (after, Some(Tree::new(before)), None),
-    };
-    let mut diff = Diff {
-        after: Tree::new(after),
-        before,
-        overlay,
-        out,
-        limits,
-        linked: HashMap::new(),
-        levels: Vec::new(),
-        written: Written::default(),
-    };
-    diff.run()?;
-    Ok(diff.written)
+    Diff::new(changes, Tarball(out), limits).run()
+}
+
+/// Tells what the layer would say, one path after the other, each directory before what is in it. The root is not
+/// among them.
+///
+/// # Errors
+///
+/// As [`diff`]; what `told` returns is [`Call::Output`].
+pub fn differences(
+    changes: Changes<'_>,
+    limits: &Limits,
+    told: &mut dyn FnMut(Difference, &[u8]) -> std::io::Result<()>,
+) -> Result<Written, Error> {
+    Diff::new(changes, Told(told), limits).run()
 }
 
 /// A directory on the way from the root to where the walk is.
@@ -85,14 +108,16 @@ struct Level {
     /// Whether the tree before has a directory here.
     compared: bool,
     /// The entry of the directory, until something in it has to be written.
-    pending: Option<Entry>,
+    pending: Option<(Difference, Entry)>,
 }
 
-struct Diff<'a, W> {
+struct Diff<'a, S> {
     after: Tree<'a>,
     before: Option<Tree<'a>>,
     overlay: Option<OverlayAttrs>,
-    out: W,
+    /// Both are overlays: see [`Changes::Overlays`].
+    alike: bool,
+    out: S,
     limits: &'a Limits,
     /// Files with several names: the first name that was written.
     linked: HashMap<(u64, u64), Vec<u8>>,
@@ -100,8 +125,28 @@ struct Diff<'a, W> {
     written: Written,
 }
 
-impl<W: Write> Diff<'_, W> {
-    fn run(&mut self) -> Result<(), Error> {
+impl<'a, S: Sink> Diff<'a, S> {
+    fn new(changes: Changes<'a>, out: S, limits: &'a Limits) -> Self {
+        let (after, before, overlay) = match changes {
+            Changes::Upper { upper, overlay } => (upper, None, Some(overlay)),
+            Changes::Trees { before, after } | Changes::Overlays { before, after } => {
+                (after, Some(Tree::new(before)), None)
+            }
+        };
+        Self {
+            after: Tree::new(after),
+            before,
+            overlay,
+            alike: matches!(changes, Changes::Overlays { .. }),
+            out,
+            limits,
+            linked: HashMap::new(),
+            levels: Vec::new(),
+            written: Written::default(),
+        }
+    }
+
+    fn run(mut self) -> Result<Written, Error> {
         self.visit(b"", b"", self.before.is_some())?;
         while let Some(level) = self.levels.last_mut() {
             let Some(name) = level.names.next() else {
@@ -111,22 +156,29 @@ impl<W: Write> Diff<'_, W> {
             let (path, compared) = (level.path.clone(), level.compared);
             self.visit(&path, &name, compared)?;
         }
-        let end = write::end(&mut self.out).and_then(|()| self.out.flush());
-        end.map_err(|error| failed(b"", &error))
+        self.out.end().map_err(|error| failed(b"", &error))?;
+        Ok(self.written)
     }
 
     fn visit(&mut self, parent: &[u8], name: &[u8], compared: bool) -> Result<(), Error> {
         let path = join(parent, name);
-        if name.starts_with(WHITEOUT) {
+        if self.alike && self.same_at_a_glance(parent, name, compared)? {
+            return Ok(());
+        }
+        if name.starts_with(WHITEOUT) && S::CONTENTS {
             return Err(Error::refused(&path, Rule::WhiteoutName));
         }
         let overlay = self.overlay.unwrap_or_default();
-        let before = match &mut self.before {
+        let mut before = match &mut self.before {
             Some(tree) if compared => tree.look(parent, name, overlay)?,
             _ => None,
         };
         let Some(mut seen) = self.after.look(parent, name, overlay)? else {
-            return self.whiteout(parent, name);
+            // What came and went since its directory was read hides nothing.
+            return match before {
+                Some(_) => self.whiteout(parent, name),
+                None => Ok(()),
+            };
         };
         let Some(mut entry) = seen.entry.take() else {
             let character = rustix::fs::FileType::from_raw_mode(seen.stat.st_mode)
@@ -135,7 +187,20 @@ impl<W: Write> Diff<'_, W> {
                 return self.whiteout(parent, name);
             }
             self.written.skipped += 1;
-            return Ok(());
+            return match before.is_some_and(|before| before.entry.is_some()) {
+                true => self.whiteout(parent, name),
+                false => Ok(()),
+            };
+        };
+        if let Some(was) = before.as_mut().and_then(|before| before.entry.as_mut())
+            && self.alike
+            && (was.kind, entry.kind) == (Kind::Directory, Kind::Directory)
+        {
+            was.mtime = entry.mtime;
+        }
+        let how = match before {
+            Some(_) => Difference::Changed,
+            None => Difference::Added,
         };
         let same = match &before {
             Some(before) => same(&entry, &seen, before, &path)?,
@@ -148,17 +213,39 @@ impl<W: Write> Diff<'_, W> {
                     .entry
                     .is_some_and(|entry| entry.kind == Kind::Directory)
             });
-            return self.directory(entry, same, compared, seen.opaque);
+            return self.directory((how, entry), same, compared, seen.opaque);
         }
         if same {
             return Ok(());
         }
-        self.file(entry, &seen)
+        self.file(how, entry, &seen)
+    }
+
+    /// Whether there is nothing to say of it by its facts alone: it is a mount, or it was never copied up.
+    fn same_at_a_glance(
+        &mut self,
+        parent: &[u8],
+        name: &[u8],
+        compared: bool,
+    ) -> Result<bool, Error> {
+        let Some(after) = self.after.glance(parent, name)? else {
+            return Ok(false);
+        };
+        if self.after.is_elsewhere(&after)? {
+            return Ok(true);
+        }
+        match &mut self.before {
+            Some(tree) if compared => {
+                let before = tree.glance(parent, name)?;
+                Ok(before.is_some_and(|before| scan::is_untouched(&before, &after)))
+            }
+            _ => Ok(false),
+        }
     }
 
     fn directory(
         &mut self,
-        mut entry: Entry,
+        (how, mut entry): (Difference, Entry),
         same: bool,
         compared: bool,
         opaque: bool,
@@ -179,27 +266,32 @@ impl<W: Write> Diff<'_, W> {
             path: path.clone(),
             names: names.into_iter(),
             compared,
-            pending: Some(entry),
+            pending: Some((how, entry)),
         });
         if !same || opaque {
             self.parents()?;
         }
         // The root's mark says nothing to overlayfs, and to a reader of the archive the same as elsewhere.
         if opaque && self.overlay.is_some() {
-            self.mark(join(&path, OPAQUE))?;
+            let mark = self.mark(join(&path, OPAQUE));
+            self.header(Difference::Changed, &mark)?;
         }
         Ok(())
     }
 
     fn whiteout(&mut self, parent: &[u8], name: &[u8]) -> Result<(), Error> {
         self.parents()?;
-        self.mark(join(parent, &[WHITEOUT, name].concat()))
+        self.count()?;
+        let mark = self.mark(join(parent, &[WHITEOUT, name].concat()));
+        let path = join(parent, name);
+        let told = self.out.gone(&path, &mark);
+        told.map_err(|error| failed(&path, &error))
     }
 
     /// An empty file whose name is all that counts.
-    fn mark(&mut self, path: Vec<u8>) -> Result<(), Error> {
+    fn mark(&mut self, path: Vec<u8>) -> Entry {
         self.written.whiteouts += 1;
-        let entry = Entry {
+        Entry {
             path,
             link: Vec::new(),
             kind: Kind::File,
@@ -210,21 +302,20 @@ impl<W: Write> Diff<'_, W> {
             xattrs: Vec::new(),
             size: 0,
             sparse: None,
-        };
-        self.header(&entry)
+        }
     }
 
     /// Writes the directories on the way that are not written yet.
     fn parents(&mut self) -> Result<(), Error> {
         for at in 0..self.levels.len() {
-            if let Some(entry) = self.levels[at].pending.take() {
-                self.header(&entry)?;
+            if let Some((how, entry)) = self.levels[at].pending.take() {
+                self.header(how, &entry)?;
             }
         }
         Ok(())
     }
 
-    fn file(&mut self, mut entry: Entry, seen: &Seen) -> Result<(), Error> {
+    fn file(&mut self, how: Difference, mut entry: Entry, seen: &Seen) -> Result<(), Error> {
         self.parents()?;
         if seen.stat.st_nlink > 1 {
             let identity = (seen.stat.st_dev, seen.stat.st_ino);
@@ -233,12 +324,12 @@ impl<W: Write> Diff<'_, W> {
                 entry.kind = Kind::HardLink;
                 entry.size = 0;
                 entry.xattrs.clear();
-                return self.header(&entry);
+                return self.header(how, &entry);
             }
             self.linked.insert(identity, entry.path.clone());
         }
-        self.header(&entry)?;
-        if let (Kind::File, Some(fd)) = (entry.kind, &seen.fd) {
+        self.header(how, &entry)?;
+        if let (Kind::File, Some(fd), true) = (entry.kind, &seen.fd, S::CONTENTS) {
             self.contents(&entry, fd)?;
         }
         Ok(())
@@ -257,7 +348,7 @@ impl<W: Write> Diff<'_, W> {
             if count == 0 {
                 return Err(Error::refused(&entry.path, Rule::Changed));
             }
-            let written = self.out.write_all(&buffer[..count]);
+            let written = self.out.data(&buffer[..count]);
             written.map_err(|error| failed(&entry.path, &error))?;
             at += count as u64;
         }
@@ -268,10 +359,18 @@ impl<W: Write> Diff<'_, W> {
                 limit: self.limits.bytes,
             });
         }
-        write::pad(&mut self.out, entry.size).map_err(|error| failed(&entry.path, &error))
+        self.out
+            .pad(entry.size)
+            .map_err(|error| failed(&entry.path, &error))
     }
 
-    fn header(&mut self, entry: &Entry) -> Result<(), Error> {
+    fn header(&mut self, how: Difference, entry: &Entry) -> Result<(), Error> {
+        self.count()?;
+        let written = self.out.entry(how, entry);
+        written.map_err(|error| failed(&entry.path, &error))
+    }
+
+    fn count(&mut self) -> Result<(), Error> {
         self.written.entries += 1;
         if self.written.entries > self.limits.entries {
             return Err(Error::Limit {
@@ -279,7 +378,7 @@ impl<W: Write> Diff<'_, W> {
                 limit: self.limits.entries,
             });
         }
-        write::header(&mut self.out, entry).map_err(|error| failed(&entry.path, &error))
+        Ok(())
     }
 }
 

@@ -3,12 +3,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, flistxattr, fstat, openat,
-    openat2, readlinkat, statat,
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, Statx, StatxFlags, fgetxattr,
+    flistxattr, fstat, openat, openat2, readlinkat, statat, statx,
 };
 use rustix::io::Errno;
 
 use super::super::error::{Bound, Call, Error, Rule};
+use super::super::name::join;
 use super::super::options::{Limits, OverlayAttrs};
 use super::super::tar::{Entry, Kind};
 
@@ -16,12 +17,14 @@ use super::super::tar::{Entry, Kind};
 pub(super) struct Tree<'a> {
     root: BorrowedFd<'a>,
     here: Option<(Vec<u8>, OwnedFd)>,
+    /// The number of the root's mount, once it was asked for.
+    mount: Option<u64>,
 }
 
 /// Something in a tree.
 pub(super) struct Seen {
     pub(super) stat: Stat,
-    /// For files, directories and pipes.
+    /// For files and directories.
     pub(super) fd: Option<OwnedFd>,
     /// As an entry without its path; `None` for what a layer cannot hold.
     pub(super) entry: Option<Entry>,
@@ -30,7 +33,11 @@ pub(super) struct Seen {
 
 impl<'a> Tree<'a> {
     pub(super) fn new(root: BorrowedFd<'a>) -> Self {
-        Self { root, here: None }
+        Self {
+            root,
+            here: None,
+            mount: None,
+        }
     }
 
     /// The directory at `path`, which no link leads to.
@@ -71,6 +78,30 @@ impl<'a> Tree<'a> {
         Ok(names)
     }
 
+    /// The facts of what is at `name` in `parent`, and on which mount it is.
+    pub(super) fn glance(&mut self, parent: &[u8], name: &[u8]) -> Result<Option<Statx>, Error> {
+        let dir = self.dir(parent)?;
+        let name = if name.is_empty() { b"." } else { name };
+        match facts(dir, name) {
+            Err(Errno::NOENT) => Ok(None),
+            result => result
+                .map(Some)
+                .map_err(Error::call(&join(parent, name), Call::Stat)),
+        }
+    }
+
+    /// Whether it is on another mount than the root.
+    pub(super) fn is_elsewhere(&mut self, seen: &Statx) -> Result<bool, Error> {
+        let mount = match self.mount {
+            Some(mount) => mount,
+            None => {
+                let root = facts(self.root, b".").map_err(Error::call(b"", Call::Stat))?;
+                *self.mount.insert(root.stx_mnt_id)
+            }
+        };
+        Ok(seen.stx_mnt_id != mount)
+    }
+
     /// What is at `name` in `parent`; an empty name is the directory itself.
     pub(super) fn look(
         &mut self,
@@ -79,7 +110,7 @@ impl<'a> Tree<'a> {
         overlay: OverlayAttrs,
     ) -> Result<Option<Seen>, Error> {
         let dir = self.dir(parent)?;
-        let whole = super::super::name::join(parent, name);
+        let whole = join(parent, name);
         let name = if name.is_empty() { b"." } else { name };
         let stat = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(None),
@@ -100,11 +131,14 @@ impl<'a> Tree<'a> {
             }
         };
         let mut entry = entry(kind, &stat);
-        if kind == Kind::Symlink {
-            let target = readlinkat(dir, name, Vec::new());
-            entry.link = target
-                .map_err(Error::call(&whole, Call::Readlink))?
-                .into_bytes();
+        // To open a pipe would tell who waits at its other end.
+        if matches!(kind, Kind::Symlink | Kind::Fifo) {
+            if kind == Kind::Symlink {
+                let target = readlinkat(dir, name, Vec::new());
+                entry.link = target
+                    .map_err(Error::call(&whole, Call::Readlink))?
+                    .into_bytes();
+            }
             return Ok(Some(Seen {
                 stat,
                 fd: None,
@@ -129,6 +163,32 @@ impl<'a> Tree<'a> {
             opaque,
         }))
     }
+}
+
+/// statx(2) with the mount's number, since Linux 5.8.
+fn facts(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Statx, Errno> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    statx(
+        dir,
+        name,
+        flags,
+        StatxFlags::BASIC_STATS | StatxFlags::MNT_ID,
+    )
+}
+
+/// Whether a file of an overlay is still the one of its layer: overlayfs shows the time of change of what is below it,
+/// which nobody can set and which every copy gets anew.
+pub(super) fn is_untouched(before: &Statx, after: &Statx) -> bool {
+    let facts = |seen: &Statx| {
+        let time = |time: &rustix::fs::StatxTimestamp| (time.tv_sec, time.tv_nsec);
+        (
+            (seen.stx_mode, seen.stx_uid, seen.stx_gid, seen.stx_nlink),
+            (seen.stx_size, seen.stx_rdev_major, seen.stx_rdev_minor),
+            (time(&seen.stx_mtime), time(&seen.stx_ctime)),
+        )
+    };
+    let kind = FileType::from_raw_mode(after.stx_mode.into());
+    kind != FileType::Directory && facts(before) == facts(after)
 }
 
 fn entry(kind: Kind, stat: &Stat) -> Entry {
