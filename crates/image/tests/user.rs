@@ -96,6 +96,11 @@ fn a_difference_over_what_was_is_what_is() {
 }
 
 #[test]
+fn what_changed_in_an_overlay_is_found_and_mounts_are_not() {
+    diffs::overlays(Who::User);
+}
+
+#[test]
 fn what_a_layer_cannot_say_is_refused() {
     diffs::refused(Who::User);
 }

@@ -113,6 +113,12 @@ fn root_a_difference_over_what_was_is_what_is() {
 
 #[test]
 #[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn root_what_changed_in_an_overlay_is_found_and_mounts_are_not() {
+    diffs::overlays(Who::Root);
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
 fn root_what_a_layer_cannot_say_is_refused() {
     diffs::refused(Who::Root);
 }

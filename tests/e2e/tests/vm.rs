@@ -1,6 +1,7 @@
 //! `ctr run` end to end, as root and as ordinary users. See the head of the crate.
 
 mod vm {
+    mod changes;
     mod confinement;
     mod crash;
     mod debian;

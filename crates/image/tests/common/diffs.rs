@@ -6,10 +6,10 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink as make_link};
 use std::path::{Path, PathBuf};
 
-use image::layer::{Changes, Error, Limits, Rule, Written, diff};
+use image::layer::{Changes, Difference, Error, Limits, Rule, Written, diff, differences};
 
-use crate::scene::{Fact, Scene, Who, facts, scene, set_xattr, touch};
-use crate::tarball::{Head, dir, file, hard, pax, symlink, tar};
+use crate::scene::{Fact, Scene, Who, facts, mount_tmpfs, scene, set_xattr, touch};
+use crate::tarball::{Head, dir, file, hard, octal, pax, symlink, tar};
 
 fn written(scene: &Scene, upper: &Path) -> (Vec<u8>, Result<Written, Error>) {
     let upper = File::open(upper).expect("the upper directory");
@@ -162,6 +162,97 @@ pub(crate) fn two_trees(who: Who) {
         let result = diff(changes, &mut nothing, &Limits::default()).expect("honest trees");
         assert_eq!(result, Written::default());
         assert_eq!(nothing, [0; 1024]);
+    });
+}
+
+/// Changes of every kind in an overlay that is in use, and mounts in it, which are none.
+fn use_it(after: &Path) {
+    let write = |name: &str, text: &str| fs::write(after.join(name), text).expect(name);
+    write("forged", "after!");
+    touch(&after.join("forged"), 1_577_836_800, 0);
+    // Copied up, and the same as before.
+    let mode = |mode| fs::Permissions::from_mode(mode);
+    let owner = fs::metadata(after.join("touched"))
+        .expect("touched")
+        .permissions();
+    fs::set_permissions(after.join("touched"), mode(0o600)).expect("mode");
+    fs::set_permissions(after.join("touched"), owner).expect("mode");
+    fs::set_permissions(after.join("mode"), mode(0o700)).expect("mode");
+    fs::remove_file(after.join("gone")).expect("gone");
+    fs::remove_dir_all(after.join("gone-dir")).expect("gone-dir");
+    fs::create_dir(after.join("new")).expect("new");
+    write("new/.wh.x", "listed, and no layer");
+    write("a.b", "new");
+    let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+    let pipe = after.join("new/pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, pipe, fifo, mode, 0).expect("a pipe");
+    // A place that was made for a mount, one that was there, and what is mounted there.
+    fs::create_dir(after.join("made")).expect("made");
+    for name in ["made", "covered"] {
+        mount_tmpfs(&after.join(name));
+        write(&format!("{name}/f"), "of the mount");
+    }
+    write("kept/beside", "new");
+}
+
+pub(crate) fn overlays(who: Who) {
+    scene(who, |scene| {
+        let lower = scene.good(&tar(&[
+            dir("./"),
+            file("same/f", "untouched"),
+            Head::new(b"forged", b'0')
+                .data(b"before")
+                .with(136, &octal(1_577_836_800, 12))
+                .bytes(),
+            file("touched", "before"),
+            dir("mode"),
+            file("gone", "before"),
+            file("gone-dir/f", "before"),
+            file("covered/below", "before"),
+            dir("kept"),
+        ]));
+        let (before, after) = (scene.in_use(&lower), scene.in_use(&lower));
+        use_it(&after);
+        let open = |path: &Path| File::open(path).expect("a tree");
+        let (one, other) = (open(&before), open(&after));
+        let changes = || Changes::Overlays {
+            before: one.as_fd(),
+            after: other.as_fd(),
+        };
+        let mut found = Vec::new();
+        let mut told = |how, path: &[u8]| {
+            found.push((how, String::from_utf8(path.to_vec()).expect("text")));
+            Ok(())
+        };
+        differences(changes(), &Limits::default(), &mut told).expect("an honest tree");
+        let expected = [
+            (Difference::Added, "a.b"),
+            (Difference::Changed, "forged"),
+            (Difference::Deleted, "gone"),
+            (Difference::Deleted, "gone-dir"),
+            (Difference::Changed, "kept"),
+            (Difference::Added, "kept/beside"),
+            (Difference::Changed, "mode"),
+            (Difference::Added, "new"),
+            (Difference::Added, "new/.wh.x"),
+            (Difference::Added, "new/pipe"),
+        ];
+        assert_eq!(found, expected.map(|(how, path)| (how, path.to_owned())));
+        let mut archive = Vec::new();
+        let result = diff(changes(), &mut archive, &Limits::default());
+        let rule = Rule::WhiteoutName;
+        assert!(matches!(result, Err(Error::Refused { rule: r, .. }) if r == rule));
+        fs::remove_file(after.join("new/.wh.x")).expect("removable");
+        archive.clear();
+        diff(changes(), &mut archive, &Limits::default()).expect("an honest tree");
+        let layer = scene.good_on(&[&lower], &archive);
+        let merged = scene.merged(&[&layer, &lower]);
+        assert_eq!(merged[Path::new("forged")].content, b"after!");
+        assert!(merged.contains_key(Path::new("covered/below")));
+        for absent in ["made", "covered/f", "gone", "gone-dir"] {
+            assert!(!merged.contains_key(Path::new(absent)), "{absent}");
+        }
+        assert!(!layer.join("touched").exists());
     });
 }
 

@@ -56,7 +56,7 @@ fn unshare(flags: libc::c_int) {
     assert_eq!(result, 0, "unshare({flags:#x}): {error}");
 }
 
-fn mount_tmpfs(at: &Path) {
+pub(crate) fn mount_tmpfs(at: &Path) {
     let at = CString::new(at.as_os_str().as_bytes()).expect("no NUL");
     // SAFETY: NUL-terminated strings that the kernel reads during the calls.
     let (private, mounted) = unsafe {
@@ -249,6 +249,25 @@ impl Scene {
         // SAFETY: a NUL-terminated string.
         assert_eq!(unsafe { libc::umount2(target.as_ptr(), 0) }, 0);
         found
+    }
+
+    /// An overlay that can be written to, as long as the scene lasts.
+    pub(crate) fn in_use(&self, lower: &Path) -> PathBuf {
+        let (at, upper, work) = (self.new_layer(), self.new_layer(), self.new_layer());
+        let [lower, upper, work] = [lower, &upper, &work].map(|path| path.to_str().expect("text"));
+        let mut data = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+        if self.who == Who::User {
+            data += ",userxattr";
+        }
+        let target = CString::new(at.as_os_str().as_bytes()).expect("no NUL");
+        let (name, data) = (c"overlay", CString::new(data).expect("no NUL"));
+        // SAFETY: NUL-terminated strings that the kernel reads during the call.
+        let mounted = unsafe {
+            let data = data.as_ptr().cast();
+            libc::mount(name.as_ptr(), target.as_ptr(), name.as_ptr(), 0, data)
+        };
+        assert_eq!(mounted, 0, "overlay: {}", std::io::Error::last_os_error());
+        at
     }
 
     #[track_caller]
