@@ -3,6 +3,7 @@
 mod cause;
 pub mod changes;
 pub mod container;
+pub mod copy;
 pub mod doctor;
 mod error;
 pub mod host;

@@ -8,6 +8,7 @@ use crate::exit::CommandResult;
 mod changes;
 mod check;
 mod completions;
+mod copy;
 mod image;
 mod info;
 mod login;
@@ -38,6 +39,8 @@ pub enum Command {
     Diff(changes::DiffArgs),
     /// Make an image of a running container: its own, and a layer with what has changed
     Commit(changes::CommitArgs),
+    /// Copy files between a running container and this machine
+    Cp(copy::Args),
     /// Make, list, mend and explain networks
     Network(network::Args),
     /// Check manifests and report every error in them
@@ -71,6 +74,7 @@ impl Command {
             Self::Logout(args) => login::logout(args),
             Self::Diff(args) => changes::diff(args, global),
             Self::Commit(args) => changes::commit(args, global),
+            Self::Cp(args) => copy::run(args, global),
             Self::Network(args) => network::run(args, global),
             Self::Check(args) => check::run(args, global),
             Self::Schema(args) => schema::run(args),

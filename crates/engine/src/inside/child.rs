@@ -21,6 +21,9 @@ use crate::steps::{Phase, here};
 /// Memory it may have, whatever it meets.
 const MEMORY: u64 = 1 << 30;
 
+/// What reading everything needs.
+const READS: [&str; 2] = ["DAC_OVERRIDE", "DAC_READ_SEARCH"];
+
 /// Ends with 0 when its word was heard. What it did is in that word.
 #[must_use]
 pub fn main() -> u8 {
@@ -66,12 +69,18 @@ fn work(order: Order, descriptors: Vec<OwnedFd>) -> Result<u64, String> {
     match &order.task {
         Task::List { lowers } => list(&order, lowers, given),
         Task::Layer { lowers } => write(&order, lowers, given),
+        Task::Copy(job) => {
+            become_root(&order)?;
+            confine(&["DAC_OVERRIDE", "CHOWN", "FOWNER", "FSETID", "MKNOD"])?;
+            let done = job.run(given.root.as_fd(), given.pipe);
+            done.map_err(|error| said(&error))
+        }
     }
 }
 
 fn list(order: &Order, lowers: &[Lower], given: Given) -> Result<u64, String> {
     let before = image(order, lowers, &given.mounts)?;
-    confine()?;
+    confine(&READS)?;
     let mut out = BufWriter::new(given.pipe);
     let mut told = |how, path: &[u8]| {
         out.write_all(&[letter(how)])?;
@@ -99,7 +108,7 @@ fn letter(how: Difference) -> u8 {
 
 fn write(order: &Order, lowers: &[Lower], given: Given) -> Result<u64, String> {
     let before = image(order, lowers, &given.mounts)?;
-    confine()?;
+    confine(&READS)?;
     let changes = Changes::Overlays {
         before: before.as_fd(),
         after: given.root.as_fd(),
@@ -140,10 +149,21 @@ fn image(order: &Order, lowers: &[Lower], mounts: &[OwnedFd]) -> Result<OwnedFd,
     openat(rustix::fs::CWD, "/", flags, Mode::empty()).map_err(|errno| call("openat(\"/\")", errno))
 }
 
-/// What is needed to read everything, and no more.
-fn confine() -> Result<(), String> {
+/// Without another root: what is done is done below the container's.
+fn become_root(order: &Order) -> Result<(), String> {
+    let mut tree = TreeBuilder::new(Propagation::Private);
+    if order.enters {
+        let built = tree.ids(order.uid, order.gid, order.setgroups);
+        built.map_err(|error| error.to_string())?;
+    }
+    let tree = tree.build();
+    here(&Phase::Tree(&tree), &[]).map_err(|errno| call("setresuid", errno))
+}
+
+/// These capabilities over the container's files, and no more.
+fn confine(names: &[&str]) -> Result<(), String> {
     let mut needed = CapSet::EMPTY;
-    for name in ["DAC_OVERRIDE", "DAC_READ_SEARCH"] {
+    for name in names {
         let capability = Capability::from_name(name).map_err(|error| error.to_string())?;
         needed = needed.union(capability.into());
     }

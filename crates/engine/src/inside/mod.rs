@@ -22,7 +22,6 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use image::layer;
 use ns::{Child, Running};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -31,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use child::main;
 
 use crate::container::{Container, Inside};
+use crate::copy::Job;
 use crate::layers::Layers;
 use crate::stdio::Stdio;
 
@@ -78,6 +78,8 @@ enum Task {
     List { lowers: Vec<Lower> },
     /// The layer into the pipe.
     Layer { lowers: Vec<Lower> },
+    /// Files to or from the pipe.
+    Copy(Job),
 }
 
 /// One of an image's layers.
@@ -107,7 +109,7 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// It ends, after the pipe was read to its end.
+    /// It ends, after the pipe was read or written to its end.
     pub(crate) fn end(self) -> Result<u64, Error> {
         drop(self.pipe);
         let said = channel::hear(&self.socket).map_err(|errno| failed("recv", errno))?;
@@ -132,6 +134,11 @@ pub(crate) fn list(container: &Container, layers: &Layers) -> Result<Work, crate
 pub(crate) fn layer(container: &Container, layers: &Layers) -> Result<Work, crate::changes::Error> {
     let (lowers, mounts) = lowers(container, layers)?;
     Ok(start(container, Task::Layer { lowers }, &mounts)?)
+}
+
+/// Begins to copy.
+pub(crate) fn copy(container: &Container, job: Job) -> Result<Work, Error> {
+    start(container, Task::Copy(job), &[])
 }
 
 /// The layers as they were made ready for the container's own mount: by root of the host, clones that are mapped to
@@ -164,10 +171,10 @@ fn mapped(path: &Path, namespace: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
 }
 
 fn start(container: &Container, task: Task, mounts: &[OwnedFd]) -> Result<Work, Error> {
-    let (theirs, ours) = {
-        let (read, write) =
-            pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed("pipe2", errno))?;
-        (write, read)
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed("pipe2", errno))?;
+    let (ours, theirs) = match task {
+        Task::Copy(Job::In { .. }) => (write, read),
+        _ => (read, write),
     };
     let (socket, far) = channel::pair().map_err(|errno| failed("socketpair", errno))?;
     let name = CString::new(NAME).unwrap_or_default();
@@ -210,8 +217,8 @@ fn failed(
     }
 }
 
-/// An error of a layer's in one line, which the other side shows.
-fn said(error: &layer::Error) -> String {
+/// An error in one line, which the other side shows.
+fn said(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
         error.source()
     });

@@ -47,6 +47,7 @@ mod verdict;
 pub use apply::apply;
 pub use child::{SYSCALLS, child};
 pub(crate) use diff::write as tarball;
+pub use diff::write::Tarball;
 pub use diff::{Changes, Difference, Written, diff, differences};
 pub use error::{Bound, Call, Error, Rule, Shown};
 pub(crate) use inflate::Inflate;

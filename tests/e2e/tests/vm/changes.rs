@@ -92,9 +92,9 @@ fn a_container_that_does_not_run_or_has_no_image_is_one_clear_error() {
         let library = Library::new(case);
         let absent = ctr(&library, &["diff", "absent"]).expect(125);
         absent.says("no container named `absent` is running");
-        let mut started = library.start("name = \"host\"\nrootfs = \"host\"\ncommand = [\"sh\", \"-c\", \"echo ready; exec sleep 1000\"]\n");
+        let mut started = library.start("name = \"plain\"\nrootfs = \"host\"\ncommand = [\"sh\", \"-c\", \"echo ready; exec sleep 1000\"]\n");
         assert_eq!(started.line(), "ready");
-        let refused = ctr(&library, &["diff", "host"]).expect(125);
+        let refused = ctr(&library, &["diff", "plain"]).expect(125);
         refused.says("is not made of an image").says("`image = …`");
         started.signal(Signal::TERM);
         started.end();

@@ -19,7 +19,8 @@ use super::name::{OPAQUE, WHITEOUT, join};
 use super::options::{Limits, OverlayAttrs};
 use super::tar::{Entry, Kind};
 use scan::{Seen, Tree};
-use sink::{Sink, Tarball, Told};
+use sink::{Sink, Told};
+use write::Tarball;
 
 /// What is compared with what.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +85,7 @@ pub struct Written {
 ///
 /// [`Error::Refused`] for what a layer cannot say, [`Error::Limit`], [`Error::Call`].
 pub fn diff(changes: Changes<'_>, out: impl Write, limits: &Limits) -> Result<Written, Error> {
-    Diff::new(changes, Tarball(out), limits).run()
+    Diff::new(changes, Tarball::new(out), limits).run()
 }
 
 /// Tells what the layer would say, one path after the other, each directory before what is in it. The root is not
@@ -291,18 +292,7 @@ impl<'a, S: Sink> Diff<'a, S> {
     /// An empty file whose name is all that counts.
     fn mark(&mut self, path: Vec<u8>) -> Entry {
         self.written.whiteouts += 1;
-        Entry {
-            path,
-            link: Vec::new(),
-            kind: Kind::File,
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            mtime: (0, 0),
-            xattrs: Vec::new(),
-            size: 0,
-            sparse: None,
-        }
+        Entry::new(Kind::File, path)
     }
 
     /// Writes the directories on the way that are not written yet.

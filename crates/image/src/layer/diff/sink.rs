@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use super::super::tar::Entry;
-use super::{Difference, write};
+use super::Difference;
+use super::write::Tarball;
 
 /// Takes what differs, in order.
 pub(super) trait Sink {
@@ -23,31 +24,27 @@ pub(super) trait Sink {
     fn end(&mut self) -> io::Result<()>;
 }
 
-/// The archive.
-pub(super) struct Tarball<W>(pub(super) W);
-
 impl<W: Write> Sink for Tarball<W> {
     const CONTENTS: bool = true;
 
     fn entry(&mut self, _how: Difference, entry: &Entry) -> io::Result<()> {
-        write::header(&mut self.0, entry)
+        Self::entry(self, entry)
     }
 
     fn gone(&mut self, _path: &[u8], mark: &Entry) -> io::Result<()> {
-        write::header(&mut self.0, mark)
+        Self::entry(self, mark)
     }
 
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+        Self::data(self, bytes)
     }
 
     fn pad(&mut self, size: u64) -> io::Result<()> {
-        write::pad(&mut self.0, size)
+        Self::pad(self, size)
     }
 
     fn end(&mut self) -> io::Result<()> {
-        write::end(&mut self.0)?;
-        self.0.flush()
+        Self::end(self)
     }
 }
 

@@ -12,6 +12,55 @@ const MAX_ID: u32 = 0o777_7777;
 /// What eleven octal digits hold.
 const MAX_LONG: u64 = 0o777_7777_7777;
 
+/// An archive that is written entry by entry, without compression.
+#[derive(Debug)]
+pub struct Tarball<W>(W);
+
+impl<W: Write> Tarball<W> {
+    /// One without entries.
+    pub fn new(out: W) -> Self {
+        Self(out)
+    }
+
+    /// Writes the header of an entry. The data of a file comes next, as much as `entry.size` says, and then
+    /// [`Tarball::pad`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer.
+    pub fn entry(&mut self, entry: &Entry) -> io::Result<()> {
+        header(&mut self.0, entry)
+    }
+
+    /// Writes data of the entry.
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer.
+    pub fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    /// Ends the data of an entry, which were `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer.
+    pub fn pad(&mut self, size: u64) -> io::Result<()> {
+        pad(&mut self.0, size)
+    }
+
+    /// Ends the archive.
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer.
+    pub fn end(&mut self) -> io::Result<()> {
+        end(&mut self.0)?;
+        self.0.flush()
+    }
+}
+
 /// Writes the header of `entry`; its data comes after it, then [`pad`].
 pub(crate) fn header(out: &mut impl Write, entry: &Entry) -> io::Result<()> {
     let records = records(entry);

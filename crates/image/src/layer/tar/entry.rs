@@ -64,6 +64,22 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// One of root's that nobody may do anything with, empty, from the beginning of 1970.
+    pub fn new(kind: Kind, path: Vec<u8>) -> Self {
+        Self {
+            path,
+            link: Vec::new(),
+            kind,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            mtime: (0, 0),
+            xattrs: Vec::new(),
+            size: 0,
+            sparse: None,
+        }
+    }
+
     /// The name, to be shown.
     pub fn shown(&self) -> Shown {
         Shown::new(&self.path)
