@@ -166,7 +166,7 @@ impl<'a> Changed<'a> {
 
 /// The cause is what the process says; what became of its bytes counts when it has nothing to say.
 fn ended(work: Work, read: io::Result<()>) -> Result<u64, Error> {
-    let what = "cannot keep what the container has changed";
+    let what = "cannot pass on what the container has changed";
     match (work.end(), read) {
         (Ok(skipped), Ok(())) => Ok(skipped),
         (_, Err(source)) => Err(Error::Io { what, source }),
@@ -189,7 +189,7 @@ fn change(bytes: &[u8]) -> Option<Change> {
 
 /// A container whose processes stand still as long as this lives.
 struct Frozen {
-    /// `None` without a cgroup of its own: then they go on.
+    /// `None` without a cgroup of its own: then they go on. `None` as well where somebody else has stopped them.
     group: Option<cgroup::Group>,
     /// What would end us in between, and leave it frozen, waits.
     before: SigSet,
@@ -212,7 +212,11 @@ impl Frozen {
                 .thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK)
                 .unwrap_or(SigSet::empty()),
         };
-        if let Some(dir) = &container.record.cgroup {
+        let stopped = |dir: &std::path::PathBuf| {
+            let text = crate::observe::read_bounded(&dir.join("cgroup.freeze"), 64);
+            text.is_ok_and(|text| text.starts_with(b"1"))
+        };
+        if let Some(dir) = container.record.cgroup.as_ref().filter(|dir| !stopped(dir)) {
             let failed = |source| Error::Freeze {
                 name: container.name().to_owned(),
                 source,

@@ -50,10 +50,8 @@ pub(super) fn pack(source: &Source, out: impl Write) -> Result<u64, Error> {
         skipped: 0,
         levels: Vec::new(),
     };
-    let top = source
-        .top
-        .try_clone()
-        .map_err(|_| Error::call("dup", b"", Errno::MFILE))?;
+    let top = rustix::io::fcntl_dupfd_cloexec(&source.top, 0)
+        .map_err(|errno| Error::call("fcntl", b"", errno))?;
     pack.one(b"", top)?;
     while let Some((parent, names)) = pack.levels.last_mut() {
         let Some(name) = names.next() else {

@@ -20,8 +20,8 @@ use rustix::io::Errno;
 use super::Error;
 use super::pack::join;
 
-/// Directories of one stream whose permissions and times are kept in mind.
-const MAX_DIRECTORIES: usize = 1_000_000;
+/// Bytes of the names of directories whose permissions and times are kept in mind.
+const MAX_NAMES: usize = 64 << 20;
 
 /// Where a stream goes.
 pub(super) struct Place {
@@ -40,18 +40,19 @@ pub(super) struct Place {
 /// Reads the stream to its end; gives the number of device nodes that were left out.
 pub(super) fn place(place: &Place, stream: impl BufRead) -> Result<u64, Error> {
     let mut archive = Archive::new(stream);
-    let (mut skipped, mut made) = (0, Vec::new());
+    let (mut skipped, mut made, mut names) = (0, Vec::new(), 0);
     while let Some(entry) = archive.next_entry().map_err(Error::Stream)? {
         let path = place.path(&entry.path)?;
         match entry.kind {
             Kind::Directory => {
                 if place.directory(&path, &entry)? {
+                    names += path.len() + size_of::<Entry>();
                     made.push((path, entry.mode, times(&entry)));
                 }
-                if made.len() > MAX_DIRECTORIES {
+                if names > MAX_NAMES {
                     return Err(Error::Refused {
                         path: "the stream".to_owned(),
-                        why: "more than a million directories are not copied at once",
+                        why: "it has more directories than are copied at once",
                     });
                 }
             }
@@ -142,7 +143,7 @@ impl Place {
             // Something is mounted there, as the container's /etc/hosts is: that file gets the bytes.
             Err(Error::Call {
                 errno: Errno::BUSY, ..
-            }) => return self.into_mounted(&dir, path, entry, archive),
+            }) => return self.fill_mounted(&dir, path, entry, archive),
             Err(error) => return Err(error),
         };
         let file = file.map_err(|errno| Error::call("openat", path, errno))?;
@@ -154,7 +155,7 @@ impl Place {
         futimens(&file, &times).map_err(|errno| Error::call("utimensat", path, errno))
     }
 
-    fn into_mounted(
+    fn fill_mounted(
         &self,
         dir: &OwnedFd,
         path: &[u8],

@@ -1,4 +1,5 @@
-//! What running containers have changed of their images, as a list and as an image, by root and by an ordinary user.
+//! What running containers have changed of their images, as a list and as an image, and files that are copied to and
+//! from them, by root and by ordinary users.
 
 use e2e::{Library, Outcome, REGISTRY, Started, Who, case};
 use rustix::process::Signal;
@@ -99,4 +100,84 @@ fn a_container_that_does_not_run_or_has_no_image_is_one_clear_error() {
         started.signal(Signal::TERM);
         started.end();
     });
+}
+
+/// Something of every kind to be copied, and links that would lead out.
+const FILES: &str = "\
+    mkdir -p /tree/d /tree/closed; echo text > /tree/d/f; chmod 4750 /tree/d/f; ln /tree/d/f /tree/g; \
+    ln -s /etc/shadow /tree/l; mkfifo /tree/p; chmod 555 /tree/closed; ln -s /../../../../scratch /out; \
+    echo ready; exec sleep 1000";
+
+fn copied(who: Who) {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    case(who, |case| {
+        let library = Library::new(case);
+        let mut started = library.start(&format!(
+            "name = \"tree\"\nimage = {:?}\nuser = \"root\"\nargs = [\"-c\", {FILES:?}]\n",
+            image()
+        ));
+        assert_eq!(started.line(), "ready");
+        let here = case.mkdir("here");
+        let text = |name: &str| here.join(name).to_str().expect("text").to_owned();
+        let cp = |arguments: &[&str]| ctr(&library, &[&["cp"], arguments].concat());
+        cp(&["tree:/tree", &text("")]).ok();
+        let facts = |name: &str| std::fs::symlink_metadata(here.join(name)).expect(name);
+        let file = facts("tree/d/f");
+        assert_eq!((file.mode() & 0o7777, file.uid()), (0o750, who.id()));
+        assert_eq!(file.ino(), facts("tree/g").ino());
+        assert_eq!(facts("tree/closed").mode() & 0o7777, 0o555);
+        let link = std::fs::read_link(here.join("tree/l")).expect("a link");
+        assert_eq!(link.to_str(), Some("/etc/shadow"));
+        // A link in the container leads nowhere but in there.
+        cp(&["tree:/out/.", &text("out")])
+            .expect(125)
+            .says("No such file");
+        cp(&["-L", "tree:/tree/l", &text("shadow")])
+            .expect(125)
+            .says("No such file");
+        // Back, under another name; the names that the engine laid over are written in place.
+        cp(&[&text("tree/."), "tree:/back"]).ok();
+        let given = case.write("given", "10.0.0.1 given\n");
+        let given = given.to_str().expect("text");
+        cp(&[given, "tree:/etc/hosts"]).ok();
+        cp(&[given, "tree:/out/x"]).expect(125).says("No such file");
+        let stream = library
+            .ctr(&["cp", "tree:/back", "-"])
+            .output()
+            .expect("output");
+        assert!(stream.status.success() && stream.stdout.len() % 512 == 0);
+        let stream = case.write("stream", &String::from_utf8(stream.stdout).expect("text"));
+        let mut into = library.ctr(&["cp", "-", "tree:/tmp"]);
+        Outcome::of(into.stdin(std::fs::File::open(stream).expect("the stream"))).ok();
+        let listed = ctr(&library, &["diff", "tree"]).ok();
+        for path in ["A /back/d/f", "A /tmp/back/closed", "A /tmp/back/p"] {
+            assert!(listed.lines().any(|line| line == path), "{path}: {listed}");
+        }
+        assert!(!listed.contains("/etc/hosts"), "{listed}");
+        let hosts = cp(&["tree:/etc/hosts", "-"]).ok();
+        assert!(hosts.contains("10.0.0.1 given"), "{hosts}");
+        // What nobody may write to could not be removed by the caller.
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(here.join("tree/closed"), open).expect("chmod");
+        started.signal(Signal::TERM);
+        started.end();
+    });
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn files_of_a_container_of_root_are_copied_and_no_link_leads_out() {
+    copied(Who::Root);
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn files_of_a_container_of_an_ordinary_user_are_copied_and_no_link_leads_out() {
+    copied(Who::User);
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn files_of_a_container_with_one_id_are_copied_and_no_link_leads_out() {
+    copied(Who::Nobody);
 }
