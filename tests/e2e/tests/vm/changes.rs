@@ -112,8 +112,10 @@ fn copied(who: Who) {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     case(who, |case| {
         let library = Library::new(case);
+        let bound = case.write("bound", "before\n");
         let mut started = library.start(&format!(
-            "name = \"tree\"\nimage = {:?}\nuser = \"root\"\nargs = [\"-c\", {FILES:?}]\n",
+            "name = \"tree\"\nimage = {:?}\nuser = \"root\"\nargs = [\"-c\", {FILES:?}]\n\
+             [[mount]]\nbind = \"./bound\"\nat = \"/bound\"\nread-only = false\n",
             image()
         ));
         assert_eq!(started.line(), "ready");
@@ -135,11 +137,16 @@ fn copied(who: Who) {
         cp(&["-L", "tree:/tree/l", &text("shadow")])
             .expect(125)
             .says("No such file");
-        // Back, under another name; the names that the engine laid over are written in place.
+        // Back, under another name; what something is mounted on keeps its mount.
         cp(&[&text("tree/."), "tree:/back"]).ok();
         let given = case.write("given", "10.0.0.1 given\n");
         let given = given.to_str().expect("text");
-        cp(&[given, "tree:/etc/hosts"]).ok();
+        cp(&[given, "tree:/bound"]).ok();
+        let bytes = std::fs::read_to_string(&bound).expect("the mounted file");
+        assert_eq!(bytes, "10.0.0.1 given\n");
+        cp(&[given, "tree:/etc/hosts"])
+            .expect(125)
+            .says("Read-only file system");
         cp(&[given, "tree:/out/x"]).expect(125).says("No such file");
         let stream = library
             .ctr(&["cp", "tree:/back", "-"])
@@ -153,9 +160,11 @@ fn copied(who: Who) {
         for path in ["A /back/d/f", "A /tmp/back/closed", "A /tmp/back/p"] {
             assert!(listed.lines().any(|line| line == path), "{path}: {listed}");
         }
-        assert!(!listed.contains("/etc/hosts"), "{listed}");
+        for mounted in ["/etc/hosts", "/bound"] {
+            assert!(!listed.contains(mounted), "{listed}");
+        }
         let hosts = cp(&["tree:/etc/hosts", "-"]).ok();
-        assert!(hosts.contains("10.0.0.1 given"), "{hosts}");
+        assert!(hosts.contains("localhost"), "{hosts}");
         // What nobody may write to could not be removed by the caller.
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(here.join("tree/closed"), open).expect("chmod");
