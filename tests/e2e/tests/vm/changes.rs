@@ -115,7 +115,7 @@ fn copied(who: Who) {
         let bound = case.write("bound", "before\n");
         let mut started = library.start(&format!(
             "name = \"tree\"\nimage = {:?}\nuser = \"root\"\nargs = [\"-c\", {FILES:?}]\n\
-             [[mount]]\nbind = \"./bound\"\nat = \"/bound\"\nread-only = false\n",
+             [[mount]]\nbind = \"./bound\"\nat = \"/bound\"\nowner = \"match\"\n",
             image()
         ));
         assert_eq!(started.line(), "ready");
