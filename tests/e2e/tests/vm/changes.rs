@@ -152,7 +152,7 @@ fn copied(who: Who) {
             .ctr(&["cp", "tree:/back", "-"])
             .output()
             .expect("output");
-        assert!(stream.status.success() && stream.stdout.len() % 512 == 0);
+        assert!(stream.status.success() && stream.stdout.len().is_multiple_of(512));
         let stream = case.write("stream", &String::from_utf8(stream.stdout).expect("text"));
         let mut into = library.ctr(&["cp", "-", "tree:/tmp"]);
         Outcome::of(into.stdin(std::fs::File::open(stream).expect("the stream"))).ok();
