@@ -1,8 +1,8 @@
 //! Files between a running container and its host, as tar streams.
 //!
-//! The container's side is worked on by a process with the ids of its root, see [`inside`](crate::inside), which finds
+//! The container's side is worked on by a process with the ids of its root, see [`crate::inside`], which finds
 //! every path with the container's root as its root (`RESOLVE_IN_ROOT`). So a link in there leads nowhere else, however
-//! often it is changed meanwhile. What comes out is read here as something a stranger wrote, see [`place`].
+//! often it is changed meanwhile. What comes out is read here as something a stranger wrote, see `place`.
 
 mod land;
 mod pack;
