@@ -191,6 +191,8 @@ fn change(bytes: &[u8]) -> Option<Change> {
 struct Frozen {
     /// `None` without a cgroup of its own: then they go on. `None` as well where somebody else has stopped them.
     group: Option<cgroup::Group>,
+    /// Of two that look at the same container one waits: thawing would be for both.
+    _turn: Option<std::fs::File>,
     /// What would end us in between, and leave it frozen, waits.
     before: SigSet,
 }
@@ -208,10 +210,20 @@ impl Frozen {
         }
         let mut frozen = Self {
             group: None,
+            _turn: None,
             before: ending
                 .thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK)
                 .unwrap_or(SigSet::empty()),
         };
+        if let Some(dir) = &container.record.cgroup {
+            let failed = |source| Error::Io {
+                what: "cannot wait for who looks at the container now",
+                source,
+            };
+            let turn = std::fs::File::open(dir).map_err(failed)?;
+            turn.lock().map_err(failed)?;
+            frozen._turn = Some(turn);
+        }
         let stopped = |dir: &std::path::PathBuf| {
             let text = crate::observe::read_bounded(&dir.join("cgroup.freeze"), 64);
             text.is_ok_and(|text| text.starts_with(b"1"))

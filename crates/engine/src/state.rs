@@ -53,7 +53,8 @@ where
 }
 
 const RECORD: &str = "state.json";
-const RECORD_LIMIT: usize = 1 << 20;
+/// An image's labels have at most 1 MiB, a manifest as much, and JSON may need six bytes for one.
+const RECORD_LIMIT: usize = 16 << 20;
 /// First host id of the ranges handed out: above what Debian's subuid allocation (up to
 /// 600 100 000) and systemd-nspawn (up to 0x6fff_ffff) use, below systemd's foreign range.
 const IDS_BASE: u32 = 0x7000_0000;
@@ -202,6 +203,9 @@ impl Store {
             path: self.path.join(&record.name),
             source,
         })?;
+        if text.len() > RECORD_LIMIT {
+            return Err(self.call("write", RECORD)(Errno::FBIG));
+        }
         let file = fs::openat(
             dir,
             RECORD,

@@ -1,7 +1,7 @@
 //! `ctr cp`: files between a running container and this machine.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -85,6 +85,12 @@ pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
     };
     if path.is_empty() {
         return Ok(wrong("after NAME: there is a path, `/` for all"));
+    }
+    if matches!(to, Place::Stream) && io::stdout().is_terminal() {
+        return Ok(wrong("a tar archive is nothing for a terminal"));
+    }
+    if matches!(from, Place::Stream) && io::stdin().is_terminal() {
+        return Ok(wrong("a tar archive does not come from a terminal"));
     }
     let options = Options::of_caller(global.root.as_deref());
     let container = match Container::find(&options, name) {

@@ -93,6 +93,16 @@ impl Lock {
         Ok(Self { path, file })
     }
 
+    /// Until what it gives is dropped, nobody else changes the lock of a folder.
+    pub(crate) fn turn(folder: &Path) -> Result<std::fs::File, Problem> {
+        std::fs::File::open(folder)
+            .and_then(|folder| folder.lock().map(|()| folder))
+            .map_err(|source| Problem::File {
+                path: folder.to_owned(),
+                source,
+            })
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path

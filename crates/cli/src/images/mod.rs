@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use engine::Options;
 use engine::layers::{self, Layers};
-use image::{Error, Platform, Pulled, Record, Reference, Registry, Store};
+use image::{Digest, Error, Platform, Pulled, Record, Reference, Registry, Store};
 
 pub(crate) use lock::Lock;
 pub(crate) use progress::{Show, age, bytes};
@@ -93,7 +93,7 @@ pub enum Problem {
     #[error("a login needs a user, and there is no terminal to ask at")]
     NoUser,
     /// It was pulled, and its layers are no directories yet, or no longer.
-    #[error("the image `{name}` is here, but it is not unpacked")]
+    #[error("the image `{name}` is here, but not whole and unpacked for this machine")]
     Packed {
         /// Its usual short form.
         name: String,
@@ -129,6 +129,34 @@ impl Problem {
 #[derive(Debug)]
 pub(crate) struct Images {
     pub(crate) store: Store,
+}
+
+/// An image that a manifest asks for.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    name: &'a Reference,
+    /// What a lock says that the name stands for.
+    digest: Option<Digest>,
+}
+
+impl<'a> Wanted<'a> {
+    /// An image of a manifest in `folder`. With `locked` nothing is taken that the lock there does not name.
+    pub(crate) fn of(name: &'a Reference, folder: &Path, locked: bool) -> Result<Self, Problem> {
+        if name.digest().is_some() {
+            return Ok(Self { name, digest: None });
+        }
+        let lock = Lock::read(folder)?;
+        let host = Platform::host();
+        let digest = lock.digest(name, &host).cloned();
+        if locked && digest.is_none() {
+            return Err(Problem::NotLocked {
+                name: name.familiar(),
+                platform: host,
+                path: lock.path().to_owned(),
+            });
+        }
+        Ok(Self { name, digest })
+    }
 }
 
 /// An image that can be run, and stays as long as this lives.
@@ -219,44 +247,35 @@ impl Images {
         Ok(pulled)
     }
 
-    /// What a name stands for in a folder with a lock: `locked` takes nothing that the lock does not name.
-    pub(crate) fn locked(
-        &self,
-        name: &Reference,
-        folder: &Path,
-        locked: bool,
-    ) -> Result<Reference, Problem> {
-        if name.digest().is_some() {
-            return Ok(name.clone());
-        }
-        let lock = Lock::read(folder)?;
+    /// What of it can be run on this machine and is here whole.
+    fn runnable(&self, wanted: &Wanted<'_>) -> Result<Option<Pulled>, Problem> {
         let host = Platform::host();
-        let Some(digest) = lock.digest(name, &host) else {
-            return match locked {
-                false => Ok(name.clone()),
-                true => Err(Problem::NotLocked {
-                    name: name.familiar(),
-                    platform: host,
-                    path: lock.path().to_owned(),
-                }),
+        let Some(digest) = &wanted.digest else {
+            let Some(record) = self.store.image(wanted.name)? else {
+                return Ok(None);
             };
+            let digest = &record.target.digest;
+            return Ok(image::present(&self.store, wanted.name, digest, &host)?);
         };
-        let here = self.store.image(name)?;
-        Ok(
-            match here.is_some_and(|here| here.target.digest == *digest) {
-                true => name.clone(),
-                false => name.with_digest(digest.clone()),
-            },
-        )
+        // The tag may lead elsewhere by now, and then the content is here by its digest.
+        if let Some(there) = image::present(&self.store, wanted.name, digest, &host)? {
+            return Ok(Some(there));
+        }
+        let exact = wanted.name.with_digest(digest.clone());
+        Ok(image::present(&self.store, &exact, digest, &host)?)
     }
 
     /// An image to be run: as it is here, or pulled for this machine if it is not.
-    pub(crate) fn ready(&self, name: &Reference, show: &Show) -> Result<Ready, Problem> {
-        let pulled = match self.here(name) {
+    pub(crate) fn ready(&self, wanted: &Wanted<'_>, show: &Show) -> Result<Ready, Problem> {
+        let pulled = match self.runnable(wanted) {
             Ok(Some(pulled)) => pulled,
             // What is damaged is brought anew.
             Ok(None) | Err(Problem::Image(Error::Damaged { .. })) => {
-                self.pull(name, &Platform::host(), show)?
+                let name = match &wanted.digest {
+                    Some(digest) => wanted.name.with_digest(digest.clone()),
+                    None => wanted.name.clone(),
+                };
+                self.pull(&name, &Platform::host(), show)?
             }
             Err(problem) => return Err(problem),
         };
@@ -264,11 +283,15 @@ impl Images {
     }
 
     /// An image that is here, pulled and unpacked: nothing is done for it.
-    pub(crate) fn as_it_is(&self, name: &Reference) -> Result<Ready, Problem> {
-        let pulled = self.must(name)?;
-        let layers = layers::present(&self.store, &pulled)?.ok_or_else(|| Problem::Packed {
-            name: name.familiar(),
-        })?;
+    pub(crate) fn as_it_is(&self, wanted: &Wanted<'_>) -> Result<Ready, Problem> {
+        let packed = || Problem::Packed {
+            name: wanted.name.familiar(),
+        };
+        let Some(pulled) = self.runnable(wanted)? else {
+            self.record(wanted.name)?;
+            return Err(packed());
+        };
+        let layers = layers::present(&self.store, &pulled)?.ok_or_else(packed)?;
         Ok(Ready { pulled, layers })
     }
 

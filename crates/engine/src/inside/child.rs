@@ -180,5 +180,8 @@ fn confine(names: &[&str]) -> Result<(), String> {
         });
     }
     let confinement = builder.build().map_err(|error| error.to_string())?;
-    here(&Phase::Confine(&confinement), &[]).map_err(|errno| call("capset", errno))
+    here(&Phase::Confine(&confinement), &[]).map_err(|errno| call("capset", errno))?;
+    // Other ids have cleared what was set before execve, prctl(2). Who died in between has closed the socket.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(|errno| call("prctl(PR_SET_PDEATHSIG)", errno))
 }

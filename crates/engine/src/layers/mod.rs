@@ -44,6 +44,14 @@ pub enum Error {
         /// What came out.
         got: Digest,
     },
+    /// What was asked of that process, besides unpacking, could not be done.
+    #[error("cannot {what}: {why}")]
+    Task {
+        /// What.
+        what: &'static str,
+        /// As the process said it.
+        why: String,
+    },
     /// The process that unpacks could not be had.
     #[error("cannot start a process to unpack in: {call}")]
     Start {
@@ -65,7 +73,7 @@ impl Error {
             Self::DiffId { .. } => {
                 Some("whoever built the image must mend it; `ctr image pull` again changes nothing")
             }
-            Self::Start { .. } => None,
+            Self::Start { .. } | Self::Task { .. } => None,
         }
     }
 }
@@ -187,7 +195,7 @@ pub fn prune(store: &Store, older_than: Duration) -> Result<Gone, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::Start`] where the archive could not be written.
+/// [`Error::Task`] where the archive could not be written, [`Error::Start`].
 pub fn export(layers: &Layers, out: BorrowedFd<'_>) -> Result<(), Error> {
     Sandbox::new()?.export(layers.directories()?, out)
 }

@@ -29,7 +29,8 @@ fn no_terminal(stream: &impl IsTerminal, option: &'static str) -> Result<(), Sto
     }
 }
 
-/// Where an archive goes. Of a regular file nothing is left when it does not become whole.
+/// Where an archive goes. A regular file gets its name when it is whole; of one that does not become so nothing is left,
+/// unless a signal ends us: then it is a `.ctr-…` beside it.
 enum Target {
     Stdout(io::Stdout),
     /// A device or a pipe.

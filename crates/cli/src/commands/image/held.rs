@@ -6,7 +6,7 @@ use engine::Options;
 use image::Reference;
 
 use super::super::problems;
-use crate::images::{Images, Problem, Ready, Show};
+use crate::images::{Images, Problem, Ready, Show, Wanted};
 use crate::manifest::{Image, Loaded};
 
 /// An image and its layers, in use.
@@ -35,9 +35,8 @@ pub(in crate::commands) fn ready(
     quiet: bool,
 ) -> Result<Option<Held>, u8> {
     of(loaded, |name| {
-        let images = Images::open(options)?;
-        let name = images.locked(name, &loaded.folder, locked)?;
-        images.ready(&name, &Show::new(quiet))
+        let wanted = Wanted::of(name, &loaded.folder, locked)?;
+        Images::open(options)?.ready(&wanted, &Show::new(quiet))
     })
 }
 
@@ -47,9 +46,8 @@ pub(in crate::commands) fn as_it_is(
     options: &Options,
 ) -> Result<Option<Held>, u8> {
     of(loaded, |name| {
-        let images = Images::open(options)?;
-        let name = images.locked(name, &loaded.folder, false)?;
-        images.as_it_is(&name)
+        let wanted = Wanted::of(name, &loaded.folder, false)?;
+        Images::open(options)?.as_it_is(&wanted)
     })
 }
 

@@ -61,7 +61,15 @@ pub(super) fn inspect(images: &Images, name: &Reference, format: Format) -> Resu
         row(["manifest", &pulled.record.manifest.digest.to_string()]),
         row(["config", &pulled.manifest.config.digest.to_string()]),
         row(["platform", &config.platform.to_string()]),
-        row(["created", config.created.as_deref().unwrap_or("-")]),
+        row([
+            "created",
+            &config
+                .created
+                .as_deref()
+                .unwrap_or("-")
+                .escape_debug()
+                .to_string(),
+        ]),
         row(["entrypoint", &words(&config.entrypoint)]),
         row(["command", &words(&config.cmd)]),
         row(["workdir", config.working_dir.as_deref().unwrap_or("/")]),
@@ -147,7 +155,11 @@ pub(super) fn history(images: &Images, name: &Reference, format: Format) -> Resu
         rows.push(row([
             layer.map_or("-", |layer| layer.digest.short()).to_owned(),
             layer.map_or_else(|| "-".to_owned(), |layer| bytes(layer.size)),
-            step.created.clone().unwrap_or_else(|| "-".to_owned()),
+            step.created
+                .as_deref()
+                .unwrap_or("-")
+                .escape_debug()
+                .to_string(),
             by.unwrap_or("-").escape_debug().to_string(),
         ]));
     }

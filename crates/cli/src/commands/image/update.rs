@@ -24,6 +24,7 @@ pub(super) fn update(images: &Images, asked: &Update, global: &Global) -> Result
         })?;
         let pulled = images.pull(name, &host, &Show::new(global.quiet))?;
         let now = pulled.record.target.digest.clone();
+        let _turn = Lock::turn(&loaded.folder)?;
         let mut lock = Lock::read(&loaded.folder)?;
         let before = lock.set(name, &host, &now);
         if before.as_ref() != Some(&now) {

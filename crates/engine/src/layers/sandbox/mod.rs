@@ -149,7 +149,8 @@ impl Sandbox {
             .map_err(|errno| failed("recv", errno))?;
         let said: Report = serde_json::from_slice(&said[..length])
             .map_err(|error| failed("read how it went", error))?;
-        said.map_err(|why| failed("write the archive", std::io::Error::other(why)))
+        let what = "write the archive";
+        said.map_err(|why| Error::Task { what, why })
     }
 
     /// Whether files of layers can belong to ids that only a user namespace has a right to.
@@ -173,7 +174,8 @@ impl Sandbox {
             .map_err(serde_json::Error::io)
             .and_then(|()| serde_json::from_reader(&mut file))
             .map_err(|error| failed("read what was pruned", error))?;
-        said.map_err(|why| failed("prune", std::io::Error::other(why)))
+        let what = "prune";
+        said.map_err(|why| Error::Task { what, why })
     }
 
     fn start(&self, socket: &OwnedFd, namespaces: Namespaces) -> Result<Running, Error> {

@@ -318,6 +318,16 @@ impl<'a, S: Sink> Diff<'a, S> {
             }
             self.linked.insert(identity, entry.path.clone());
         }
+        // Before the first byte: holes cost a container nothing, and would be written as zeros.
+        if S::CONTENTS
+            && entry.kind == Kind::File
+            && self.written.bytes.saturating_add(entry.size) > self.limits.bytes
+        {
+            return Err(Error::Limit {
+                bound: Bound::Bytes,
+                limit: self.limits.bytes,
+            });
+        }
         self.header(how, &entry)?;
         if let (Kind::File, Some(fd), true) = (entry.kind, &seen.fd, S::CONTENTS) {
             self.contents(&entry, fd)?;
@@ -343,12 +353,6 @@ impl<'a, S: Sink> Diff<'a, S> {
             at += count as u64;
         }
         self.written.bytes += entry.size;
-        if self.written.bytes > self.limits.bytes {
-            return Err(Error::Limit {
-                bound: Bound::Bytes,
-                limit: self.limits.bytes,
-            });
-        }
         self.out
             .pad(entry.size)
             .map_err(|error| failed(&entry.path, &error))
