@@ -2,7 +2,7 @@
 //!
 //! A tag can be moved by whoever may push. A start takes what stands here, `ctr image update` alone changes it.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use image::{Digest, Platform, Reference};
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
+use super::file::{read_text, wrong};
 
 const NAME: &str = "ctr.lock";
 
@@ -83,7 +84,7 @@ impl Lock {
     /// That of a folder; without entries where there is none.
     pub(crate) fn read(folder: &Path) -> Result<Self, Problem> {
         let path = folder.join(NAME);
-        let file = match text(&path)? {
+        let file = match read_text(&path, MAX)? {
             Some(text) => toml::from_str(&text).map_err(|source| wrong(&path, source))?,
             None => File {
                 version: Version,
@@ -158,28 +159,6 @@ impl Lock {
             .map(drop)
             .map_err(|error| failed(error.error))
     }
-}
-
-fn wrong(path: &Path, source: impl std::error::Error + Send + Sync + 'static) -> Problem {
-    Problem::Settings {
-        path: path.to_owned(),
-        source: Box::new(source),
-    }
-}
-
-fn text(path: &Path) -> Result<Option<String>, Problem> {
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(wrong(path, error)),
-    };
-    let mut text = String::new();
-    let read = file.take(MAX + 1).read_to_string(&mut text);
-    read.map_err(|error| wrong(path, error))?;
-    if text.len() as u64 > MAX {
-        return Err(wrong(path, std::io::Error::other("larger than 1 MiB")));
-    }
-    Ok(Some(text))
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! `registries.toml`: how registries are reached that are not as everybody's.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use image::{Credentials, Settings};
 use serde::Deserialize;
 
 use super::Problem;
+use super::file::{read_text, wrong};
 
 /// More than this is no such file.
 const MAX: u64 = 64 << 10;
@@ -29,7 +30,7 @@ struct File {
 pub(crate) fn read() -> Result<Settings, Problem> {
     let mut all = File::default();
     for path in places() {
-        if let Some(text) = text(&path)? {
+        if let Some(text) = read_text(&path, MAX)? {
             let one: File = toml::from_str(&text).map_err(|source| wrong(&path, source))?;
             all.plain_http.extend(one.plain_http);
             all.ca.extend(one.ca);
@@ -72,29 +73,6 @@ fn places() -> Vec<PathBuf> {
         .flatten()
         .map(|at| at.join("ctr/registries.toml"))
         .collect()
-}
-
-fn wrong(path: &Path, source: impl std::error::Error + Send + Sync + 'static) -> Problem {
-    Problem::Settings {
-        path: path.to_owned(),
-        source: Box::new(source),
-    }
-}
-
-fn text(path: &Path) -> Result<Option<String>, Problem> {
-    use std::io::Read as _;
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(wrong(path, error)),
-    };
-    let mut text = String::new();
-    let read = file.take(MAX + 1).read_to_string(&mut text);
-    read.map_err(|error| wrong(path, error))?;
-    if text.len() as u64 > MAX {
-        return Err(wrong(path, std::io::Error::other("larger than 64 KiB")));
-    }
-    Ok(Some(text))
 }
 
 #[cfg(test)]
