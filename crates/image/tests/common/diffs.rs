@@ -166,7 +166,9 @@ pub(crate) fn two_trees(who: Who) {
 }
 
 /// Changes of every kind in an overlay that is in use, and mounts in it, which are none.
-fn use_it(after: &Path) {
+///
+/// Removing a directory that a layer has takes an attribute on the upper one, and so a file system with it.
+fn use_it(after: &Path, has_opaque: bool) {
     let write = |name: &str, text: &str| fs::write(after.join(name), text).expect(name);
     write("forged", "after!");
     touch(&after.join("forged"), 1_577_836_800, 0);
@@ -179,7 +181,10 @@ fn use_it(after: &Path) {
     fs::set_permissions(after.join("touched"), owner).expect("mode");
     fs::set_permissions(after.join("mode"), mode(0o700)).expect("mode");
     fs::remove_file(after.join("gone")).expect("gone");
-    fs::remove_dir_all(after.join("gone-dir")).expect("gone-dir");
+    fs::remove_file(after.join("gone-dir/f")).expect("gone-dir/f");
+    if has_opaque {
+        fs::remove_dir(after.join("gone-dir")).expect("gone-dir");
+    }
     fs::create_dir(after.join("new")).expect("new");
     write("new/.wh.x", "listed, and no layer");
     write("a.b", "new");
@@ -212,7 +217,8 @@ pub(crate) fn overlays(who: Who) {
             dir("kept"),
         ]));
         let (before, after) = (scene.in_use(&lower), scene.in_use(&lower));
-        use_it(&after);
+        let has_opaque = scene.has_opaque();
+        use_it(&after, has_opaque);
         let open = |path: &Path| File::open(path).expect("a tree");
         let (one, other) = (open(&before), open(&after));
         let changes = || Changes::Overlays {
@@ -225,19 +231,28 @@ pub(crate) fn overlays(who: Who) {
             Ok(())
         };
         differences(changes(), &Limits::default(), &mut told).expect("an honest tree");
+        let gone: &[_] = match has_opaque {
+            true => &[(Difference::Deleted, "gone-dir")],
+            false => &[
+                (Difference::Changed, "gone-dir"),
+                (Difference::Deleted, "gone-dir/f"),
+            ],
+        };
         let expected = [
             (Difference::Added, "a.b"),
             (Difference::Changed, "forged"),
             (Difference::Deleted, "gone"),
-            (Difference::Deleted, "gone-dir"),
+        ];
+        let expected = expected.iter().chain(gone).chain(&[
             (Difference::Changed, "kept"),
             (Difference::Added, "kept/beside"),
             (Difference::Changed, "mode"),
             (Difference::Added, "new"),
             (Difference::Added, "new/.wh.x"),
             (Difference::Added, "new/pipe"),
-        ];
-        assert_eq!(found, expected.map(|(how, path)| (how, path.to_owned())));
+        ]);
+        let expected = expected.map(|&(how, path)| (how, path.to_owned()));
+        assert_eq!(found, expected.collect::<Vec<_>>());
         let mut archive = Vec::new();
         let result = diff(changes(), &mut archive, &Limits::default());
         let rule = Rule::WhiteoutName;
@@ -249,9 +264,10 @@ pub(crate) fn overlays(who: Who) {
         let merged = scene.merged(&[&layer, &lower]);
         assert_eq!(merged[Path::new("forged")].content, b"after!");
         assert!(merged.contains_key(Path::new("covered/below")));
-        for absent in ["made", "covered/f", "gone", "gone-dir"] {
+        for absent in ["made", "covered/f", "gone", "gone-dir/f"] {
             assert!(!merged.contains_key(Path::new(absent)), "{absent}");
         }
+        assert_eq!(merged.contains_key(Path::new("gone-dir")), !has_opaque);
         assert!(!layer.join("touched").exists());
     });
 }
