@@ -14,7 +14,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 /// Symlinks followed in one walk, as many as the kernel follows.
@@ -95,6 +95,34 @@ impl<'a> Tree<'a> {
             }
         }
         open_in(*lowest, real, flags)
+    }
+
+    /// A directory by its path without symlinks, opened once for several questions.
+    ///
+    /// # Errors
+    /// ENOENT, ENOTDIR; ELOOP where there is a symlink; EACCES where the caller may not read it.
+    pub(crate) fn directory(&self, real: &Path) -> Result<Merged, Errno> {
+        let mut layers = Vec::new();
+        for layer in self.layers {
+            let mut last = self.layers.len() == 1;
+            match open_in(*layer, real, OFlags::RDONLY | OFlags::DIRECTORY) {
+                Ok(fd) => {
+                    last = last || is_opaque(&fd);
+                    layers.push(fd);
+                }
+                Err(Errno::NOENT) => {}
+                // Something else hides what is below it.
+                Err(Errno::NOTDIR | Errno::LOOP) if !layers.is_empty() => break,
+                Err(errno) => return Err(errno),
+            }
+            if last || hides(*layer, real.parent().unwrap_or(real)) {
+                break;
+            }
+        }
+        match layers.is_empty() {
+            true => Err(Errno::NOENT),
+            false => Ok(Merged { layers }),
+        }
     }
 
     /// What a path leads to, `O_PATH`. Where no symlink is met that is one look at each layer.
@@ -235,6 +263,29 @@ impl<'a> Tree<'a> {
     }
 }
 
+/// The directories of the layers that are one directory together, topmost first.
+#[derive(Debug)]
+pub(crate) struct Merged {
+    layers: Vec<OwnedFd>,
+}
+
+impl Merged {
+    /// What it has under a name; a symlink is not followed.
+    ///
+    /// # Errors
+    /// ENOENT, and what the kernel says.
+    pub(crate) fn stat(&self, name: &str) -> Result<Stat, Errno> {
+        for layer in &self.layers {
+            match rustix::fs::statat(layer, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if hides_below(&stat) => return Err(Errno::NOENT),
+                Err(Errno::NOENT) => {}
+                done => return done,
+            }
+        }
+        Err(Errno::NOENT)
+    }
+}
+
 fn open_in(layer: BorrowedFd<'_>, real: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     rustix::fs::openat2(
         layer,
@@ -246,9 +297,12 @@ fn open_in(layer: BorrowedFd<'_>, real: &Path, flags: OFlags) -> Result<OwnedFd,
 }
 
 fn is_whiteout(fd: &OwnedFd) -> bool {
-    rustix::fs::fstat(fd).is_ok_and(|stat| {
-        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
-    })
+    rustix::fs::fstat(fd).is_ok_and(|stat| hides_below(&stat))
+}
+
+/// A whiteout by what stat(2) says.
+fn hides_below(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
 /// Whether what a directory of a layer has not is not to be looked for below the layer either: one of the directories

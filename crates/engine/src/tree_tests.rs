@@ -70,6 +70,18 @@ impl Layers {
             Walk::Failed(errno) => Err(errno),
         });
         assert_eq!(walked.as_deref(), wanted.as_deref(), "walk {path}");
+        // Where it can be asked, a directory knows the same of what is in it, links aside.
+        let (parent, name) = path.rsplit_once('/').expect("an absolute path");
+        let asked = self.with(|tree| Ok(tree.directory(Path::new(parent))?.stat(name)));
+        let there = match asked {
+            Ok(there) => there.map(|stat| FileType::from_raw_mode(stat.st_mode)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return,
+            Err(errno) => panic!("directory {parent}: {errno}"),
+        };
+        match there {
+            Ok(FileType::Symlink) => {}
+            there => assert_eq!(there.is_ok(), wanted.is_ok(), "{path}"),
+        }
     }
 }
 
@@ -82,6 +94,9 @@ fn the_highest_layer_that_has_a_file_gives_it() {
     layers.check("/etc/passwd", Ok("1"));
     layers.check("/etc/group", Ok("2"));
     layers.check("/etc/shadow", Err(Errno::NOENT));
+    let stat = |name: &str| layers.with(|tree| tree.directory(Path::new("etc"))?.stat(name));
+    assert!(stat("passwd").is_ok() && stat("group").is_ok());
+    assert_eq!(stat("shadow").map(drop), Err(Errno::NOENT));
     layers.check("/etc/group/x", Err(Errno::NOTDIR));
 }
 

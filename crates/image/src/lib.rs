@@ -53,7 +53,7 @@ pub use json::MAX_DOCUMENT;
 pub use manifest::{Document, Index, MAX_LAYERS, Manifest};
 pub use media::layer_compression;
 pub use platform::{Platform, select};
-pub use pull::{Progress, Pulled, Quiet, present, pull, recorded};
+pub use pull::{Progress, Pulled, Quiet, local, present, pull, recorded};
 pub use reference::Reference;
 pub use registry::challenge::{Challenge, parse as parse_challenge};
 pub use registry::{Credentials, Login, Registry, Sent, Settings, forget, remember};

@@ -136,13 +136,29 @@ pub fn present(
     target: &Digest,
     wanted: &Platform,
 ) -> Result<Option<Pulled>, Error> {
-    let Some(record) = store.image(name)? else {
-        return Ok(None);
-    };
-    if record.target.digest != *target || platform::check(&record.platform, wanted).is_err() {
-        return Ok(None);
+    match store.image(name)? {
+        Some(record) if record.target.digest == *target => usable(store, record, wanted),
+        _ => Ok(None),
     }
-    recorded(store, record)
+}
+
+/// An image that is in the store whole, for the platform, whatever its name leads to at the registry.
+///
+/// # Errors
+///
+/// As [`present`].
+pub fn local(store: &Store, name: &Reference, wanted: &Platform) -> Result<Option<Pulled>, Error> {
+    match store.image(name)? {
+        Some(record) => usable(store, record, wanted),
+        None => Ok(None),
+    }
+}
+
+fn usable(store: &Store, record: Record, wanted: &Platform) -> Result<Option<Pulled>, Error> {
+    match platform::check(&record.platform, wanted) {
+        Ok(()) => recorded(store, record),
+        Err(_) => Ok(None),
+    }
 }
 
 /// An image that is in the store whole, by what a record says of it, wherever its name leads by now.
@@ -151,25 +167,32 @@ pub fn present(
 ///
 /// As [`present`].
 pub fn recorded(store: &Store, record: Record) -> Result<Option<Pulled>, Error> {
-    let mut held = Vec::new();
-    let mut hold = |part: &Descriptor| -> Result<bool, Error> {
+    let hold = |part: &Descriptor| -> Result<Option<Blob>, Error> {
         let blob = store.blob(&part.digest)?;
-        let blob = blob.map(|blob| blob.of_size(part.size)).transpose()?;
-        let there = blob.is_some();
-        held.extend(blob);
-        Ok(there)
+        blob.map(|blob| blob.of_size(part.size)).transpose()
     };
-    if !hold(&record.target)? || !hold(&record.manifest)? {
+    let Some(at) = hold(&record.manifest)? else {
         return Ok(None);
-    }
-    let bytes = store.document(&record.manifest.digest)?;
-    let manifest = read_manifest(&record.manifest, &bytes)?;
-    for part in [&manifest.config].into_iter().chain(&manifest.layers) {
-        if !hold(part)? {
+    };
+    let manifest = read_manifest(&record.manifest, &at.document()?)?;
+    let mut held = vec![at];
+    if record.target.digest != record.manifest.digest {
+        let Some(index) = hold(&record.target)? else {
             return Ok(None);
-        }
+        };
+        held.push(index);
     }
-    let config = ImageConfig::parse(&manifest, &store.document(&manifest.config.digest)?)?;
+    let Some(described) = hold(&manifest.config)? else {
+        return Ok(None);
+    };
+    let config = ImageConfig::parse(&manifest, &described.document()?)?;
+    held.push(described);
+    for layer in &manifest.layers {
+        let Some(blob) = hold(layer)? else {
+            return Ok(None);
+        };
+        held.push(blob);
+    }
     Ok(Some(Pulled {
         record,
         manifest,

@@ -218,21 +218,17 @@ impl Images {
 
     /// An image that is here whole, for the platform it was pulled for.
     pub(crate) fn here(&self, name: &Reference) -> Result<Option<Pulled>, Problem> {
-        let Some(record) = self.store.image(name)? else {
-            return Ok(None);
-        };
-        let (digest, platform) = (&record.target.digest, &record.platform);
-        Ok(image::present(&self.store, name, digest, platform)?)
+        match self.store.image(name)? {
+            Some(record) => Ok(image::recorded(&self.store, record)?),
+            None => Ok(None),
+        }
     }
 
     /// The same, where one must be.
     pub(crate) fn must(&self, name: &Reference) -> Result<Pulled, Problem> {
         let record = self.record(name)?;
-        let (digest, platform) = (&record.target.digest, &record.platform);
-        let there = image::present(&self.store, name, digest, platform)?;
-        Ok(there.ok_or_else(|| Error::Absent {
-            digest: digest.clone(),
-        })?)
+        let digest = record.target.digest.clone();
+        Ok(image::recorded(&self.store, record)?.ok_or(Error::Absent { digest })?)
     }
 
     /// Brings what a name leads to now.
@@ -252,11 +248,7 @@ impl Images {
     fn runnable(&self, wanted: &Wanted<'_>) -> Result<Option<Pulled>, Problem> {
         let host = Platform::host();
         let Some(digest) = &wanted.digest else {
-            let Some(record) = self.store.image(wanted.name)? else {
-                return Ok(None);
-            };
-            let digest = &record.target.digest;
-            return Ok(image::present(&self.store, wanted.name, digest, &host)?);
+            return Ok(image::local(&self.store, wanted.name, &host)?);
         };
         // The tag may lead elsewhere by now, and then the content is here by its digest.
         if let Some(there) = image::present(&self.store, wanted.name, digest, &host)? {

@@ -12,8 +12,12 @@ use crate::host::{RootFacts, UserFiles};
 use crate::spec::{At, Origin, Root, Spec, User};
 use crate::tree::{Tree, Walk, read_at};
 
-/// Files of the root that are laid over, relative to it.
-const NAME_FILES: [&str; 3] = ["etc/hosts", "etc/hostname", "etc/resolv.conf"];
+/// Files of `/etc` that are laid over, by their names and as they are relative to the root.
+const NAME_FILES: [(&str, &str); 3] = [
+    ("hosts", "etc/hosts"),
+    ("hostname", "etc/hostname"),
+    ("resolv.conf", "etc/resolv.conf"),
+];
 
 /// The directories of the root, topmost first.
 pub(crate) fn layers(spec: &Spec) -> Result<Vec<OwnedFd>, Diagnostic> {
@@ -106,11 +110,26 @@ pub(super) fn facts(layers: &[BorrowedFd<'_>], tree: Tree<'_>, users: &UserFiles
     };
     let fs = rustix::fs::fstatfs(top).ok();
     let flags = rustix::fs::fstatvfs(top).map(|fs| fs.f_flag);
-    let here = |path: &str| users.has_etc && tree.find(path.as_ref()).is_ok();
+    let is_link =
+        |stat: &rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+    // `None` also where `/etc` is a link, or not ours to read: then each is looked for by itself.
+    let etc = match users.has_etc {
+        true => tree.directory("etc".as_ref()).ok(),
+        false => None,
+    };
+    let is_here = |name: &str, path: &str| match etc.as_ref().map(|etc| etc.stat(name)) {
+        Some(Ok(stat)) if !is_link(&stat) => true,
+        Some(Err(Errno::NOENT)) => false,
+        _ => users.has_etc && tree.find(path.as_ref()).is_ok(),
+    };
     RootFacts {
         read_only: flags.is_ok_and(|flags| flags.contains(StatVfsMountFlags::RDONLY)),
         idmaps: fs.is_none_or(|fs| may_be_idmapped(fs.f_type, kernel())),
-        name_files: NAME_FILES.into_iter().filter(|path| here(path)).collect(),
+        name_files: NAME_FILES
+            .into_iter()
+            .filter(|(name, path)| is_here(name, path))
+            .map(|(_, path)| path)
+            .collect(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Blobs that are there.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt as _;
 
@@ -83,8 +83,12 @@ impl Blob {
         self.size
     }
 
+    /// The whole of a document; the position is at its beginning afterwards, as before.
     pub(crate) fn document(&self) -> Result<Vec<u8>, Error> {
         let bytes = files::read(&self.file, MAX_DOCUMENT, self.digest.to_string().as_ref())?;
+        (&self.file)
+            .rewind()
+            .map_err(|error| call(errno(&error), || format!("lseek({})", self.digest)))?;
         let mut hasher = Hasher::new(self.digest.algorithm());
         hasher.update(&bytes);
         self.right(hasher).map(|()| bytes)

@@ -19,15 +19,22 @@ use crate::error::{Error, call, errno};
 /// Entries of a directory of the store that are looked at.
 const MAX_ENTRIES: usize = 1 << 20;
 
-/// Opens a directory that is ours alone, and makes it if it is missing.
+/// Opens a directory that is ours alone, and makes it if it is missing. Looked for first: a start finds it.
 pub(super) fn directory(at: impl AsFd, name: &Path, shown: &Path) -> Result<OwnedFd, Error> {
-    let made = match mkdirat(at.as_fd(), name, Mode::RWXU) {
-        Ok(()) => true,
-        Err(Errno::EXIST) => false,
-        Err(errno) => return Err(call(errno, || format!("mkdirat({shown:?}, 0700)"))),
-    };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = openat(at, name, flags, Mode::empty()).map_err(|errno| {
+    let open = || openat(at.as_fd(), name, flags, Mode::empty());
+    let (opened, made) = match open() {
+        Err(Errno::NOENT) => {
+            let made = match mkdirat(at.as_fd(), name, Mode::RWXU) {
+                Ok(()) => true,
+                Err(Errno::EXIST) => false,
+                Err(errno) => return Err(call(errno, || format!("mkdirat({shown:?}, 0700)"))),
+            };
+            (open(), made)
+        }
+        opened => (opened, false),
+    };
+    let fd = opened.map_err(|errno| {
         call(errno, || {
             format!("openat({shown:?}, O_DIRECTORY|O_NOFOLLOW)")
         })
@@ -133,7 +140,9 @@ pub(super) fn write(mut file: &File, bytes: &[u8], shown: &Path) -> Result<(), E
 
 /// Reads a whole file of at most `limit` bytes.
 pub(super) fn read(file: &File, limit: u64, shown: &Path) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
+    let length = file.metadata().map_or(0, |file| file.len()).min(limit);
+    // One more than there is, so that the end is met without asking for more room.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
     file.take(limit + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| call(errno(&error), || format!("read({shown:?})")))?;
