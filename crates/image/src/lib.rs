@@ -58,6 +58,6 @@ pub use reference::Reference;
 pub use registry::challenge::{Challenge, parse as parse_challenge};
 pub use registry::{Credentials, Login, Registry, Sent, Settings, forget, remember};
 pub use store::{
-    Blob, BlobUse, Claim, Damage, Ingest, Layer, Pruned, Record, Staging, Store, Usage, Verified,
-    Writer,
+    Blob, BlobUse, Claim, Damage, Ingest, Layer, LayerUse, Pruned, Record, Staging, Store, Usage,
+    Verified, Writer,
 };

@@ -112,7 +112,8 @@ pub fn pull(
     };
     let (config, blobs) = content(store, registry, name, &manifest, (wanted, progress))?;
     held.extend(blobs);
-    let record = Record::new(name.clone(), &target, &at, config.platform.clone());
+    let mut record = Record::new(name.clone(), &target, &at, config.platform.clone());
+    record.pulled = true;
     store.tag(&record, &held)?;
     Ok(Pulled {
         record,
@@ -156,7 +157,10 @@ pub fn local(store: &Store, name: &Reference, wanted: &Platform) -> Result<Optio
 
 fn usable(store: &Store, record: Record, wanted: &Platform) -> Result<Option<Pulled>, Error> {
     match platform::check(&record.platform, wanted) {
-        Ok(()) => recorded(store, record),
+        Ok(()) => {
+            store.used(&record.name)?;
+            recorded(store, record)
+        }
         Err(_) => Ok(None),
     }
 }

@@ -22,6 +22,7 @@
 //! symbolic link.
 
 mod blob;
+mod budget;
 mod damage;
 mod df;
 mod files;
@@ -40,7 +41,7 @@ use rustix::io::Errno;
 
 pub use blob::Blob;
 pub use damage::Damage;
-pub use df::{BlobUse, Usage};
+pub use df::{BlobUse, LayerUse, Usage};
 pub use ingest::{Claim, Ingest, Writer};
 pub use layers::{Layer, Staging};
 pub use names::Record;
@@ -133,3 +134,7 @@ mod tests;
 #[cfg(test)]
 #[path = "store_damage_tests.rs"]
 mod damage_tests;
+
+#[cfg(test)]
+#[path = "store_budget_tests.rs"]
+mod budget_tests;

@@ -496,11 +496,11 @@ fn a_layer_is_held_by_the_images_that_have_it_on_the_same_layers() {
         drop(staging.publish(id).expect("the layer"));
     }
     let usage = store.usage().expect("usage").layers;
-    let holders = |id| {
+    let holders = |id: &ChainId| {
         usage
             .iter()
-            .find(|(known, _)| known == id)
-            .map(|(_, all)| all.len())
+            .find(|known| known.id == *id)
+            .map(|known| known.holders.len())
     };
     assert_eq!((holders(&own), holders(&other)), (Some(1), Some(0)));
     assert_eq!(store.prune(Duration::MAX).expect("a prune").layers, [other]);

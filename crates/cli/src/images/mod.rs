@@ -1,6 +1,7 @@
 //! Images for the commands: the store of the caller, the registries as this machine is set up, and an image made
 //! ready to run.
 
+mod budget;
 mod file;
 mod lock;
 mod progress;

@@ -1,4 +1,4 @@
-//! `registries.toml`: how registries are reached that are not as everybody's.
+//! `registries.toml`: how registries are reached that are not as everybody's; `images.toml`: what images may take.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,10 +26,34 @@ struct File {
     token_servers: Vec<String>,
 }
 
+/// What stands in `images.toml`.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct Kept {
+    /// On disk, like "20GiB".
+    budget: Option<String>,
+}
+
+/// Bytes that images may take on disk before those go that nobody uses. The user's file counts before the machine's.
+pub(crate) fn budget() -> Result<Option<u64>, Problem> {
+    let mut budget = None;
+    for path in places("images.toml") {
+        let Some(text) = read_text(&path, MAX)? else {
+            continue;
+        };
+        let one: Kept = toml::from_str(&text).map_err(|source| wrong(&path, source))?;
+        if let Some(size) = one.budget {
+            let failed = |why| wrong(&path, std::io::Error::other(format!("budget: {why}")));
+            budget = Some(crate::manifest::size(&size).map_err(failed)?);
+        }
+    }
+    Ok(budget)
+}
+
 /// The machine's file, the user's after it, and the user's credentials.
 pub(crate) fn read() -> Result<Settings, Problem> {
     let mut all = File::default();
-    for path in places() {
+    for path in places("registries.toml") {
         if let Some(text) = read_text(&path, MAX)? {
             let one: File = toml::from_str(&text).map_err(|source| wrong(&path, source))?;
             all.plain_http.extend(one.plain_http);
@@ -62,7 +86,7 @@ pub(crate) fn login_files() -> Vec<PathBuf> {
     Credentials::from_environment().files().to_vec()
 }
 
-fn places() -> Vec<PathBuf> {
+fn places(file: &str) -> Vec<PathBuf> {
     let absolute = |name| {
         let path = PathBuf::from(std::env::var_os(name)?);
         path.is_absolute().then_some(path)
@@ -71,13 +95,20 @@ fn places() -> Vec<PathBuf> {
     [Some(PathBuf::from("/etc")), user]
         .into_iter()
         .flatten()
-        .map(|at| at.join("ctr/registries.toml"))
+        .map(|at| at.join("ctr").join(file))
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_budget_is_all_that_images_may_be_told() {
+        let kept: Kept = toml::from_str("budget = \"20GiB\"").expect("a good file");
+        assert_eq!(kept.budget.as_deref(), Some("20GiB"));
+        toml::from_str::<Kept>("budjet = \"20GiB\"").expect_err("no such key");
+    }
 
     #[test]
     fn every_key_is_read_and_no_other_is_taken() {

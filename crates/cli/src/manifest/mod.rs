@@ -57,6 +57,14 @@ pub fn time(text: &str) -> Result<std::time::Duration, String> {
     value::time::time(text).map_err(|rule| rule.label)
 }
 
+/// A number of bytes, for the command line and for settings.
+///
+/// # Errors
+/// Why it is none.
+pub fn size(text: &str) -> Result<u64, String> {
+    value::size::size(text).map_err(|rule| rule.label)
+}
+
 /// A manifest without errors, and the text it came from, which failures at run time quote.
 #[derive(Debug, Clone)]
 pub struct Loaded {

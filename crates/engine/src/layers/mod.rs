@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use image::layer::{self, Limits, OverlayAttrs};
-use image::{Blob, ChainId, Descriptor, Digest, Layer, Pulled, Store};
+use image::{Blob, ChainId, Descriptor, Digest, Layer, Pulled, Reference, Store};
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -163,10 +163,13 @@ pub struct Gone {
     pub busy: usize,
     /// What cannot be read, and what it may lead to has been kept.
     pub damaged: Vec<image::Damage>,
+    /// Images that lost their names to a budget.
+    pub forgotten: Vec<Reference>,
 }
 
-impl From<image::Pruned> for Gone {
-    fn from(pruned: image::Pruned) -> Self {
+impl Gone {
+    /// What a prune did.
+    fn of(pruned: image::Pruned, forgotten: Vec<Reference>) -> Self {
         Self {
             layers: pruned.layers.iter().map(|id| id.digest().clone()).collect(),
             blobs: pruned.blobs,
@@ -174,21 +177,43 @@ impl From<image::Pruned> for Gone {
             bytes: pruned.bytes,
             busy: pruned.busy,
             damaged: pruned.damaged,
+            forgotten,
         }
     }
 }
 
-/// [`Store::prune`], with the right over files of every id that layers were unpacked with.
+/// What is to go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prune {
+    /// What was never finished goes when it is older.
+    pub older_than: Duration,
+    /// Bytes that the images may take on disk, see [`Store::shrink`].
+    pub budget: Option<u64>,
+}
+
+impl Prune {
+    fn carry_out(&self, store: &Store) -> Result<Gone, image::Error> {
+        match self.budget {
+            None => Ok(Gone::of(store.prune(self.older_than)?, Vec::new())),
+            Some(budget) => {
+                let (forgotten, pruned) = store.shrink(budget, self.older_than)?;
+                Ok(Gone::of(pruned, forgotten))
+            }
+        }
+    }
+}
+
+/// [`Store::prune`] or [`Store::shrink`], with the right over files of every id that layers were unpacked with.
 ///
 /// # Errors
 ///
 /// [`Error`].
-pub fn prune(store: &Store, older_than: Duration) -> Result<Gone, Error> {
+pub fn prune(store: &Store, prune: &Prune) -> Result<Gone, Error> {
     let sandbox = Sandbox::new()?;
     if sandbox.has_foreign_ids() {
-        return sandbox.prune(store.path(), older_than);
+        return sandbox.prune(store.path(), prune);
     }
-    Ok(store.prune(older_than)?.into())
+    Ok(prune.carry_out(store)?)
 }
 
 /// Writes an image's layers as one archive: the root that a container of it has.

@@ -26,14 +26,25 @@ pub struct BlobUse {
     pub holders: Vec<Reference>,
 }
 
+/// An unpacked layer, and who holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerUse {
+    /// Its name.
+    pub id: ChainId,
+    /// Bytes on disk, see [`Layer::size`](super::Layer::size).
+    pub size: u64,
+    /// The images that it belongs to.
+    pub holders: Vec<Reference>,
+}
+
 /// All that a store holds.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Blobs, by digest.
     pub blobs: Vec<BlobUse>,
-    /// Unpacked layers, and their holders.
-    pub layers: Vec<(ChainId, Vec<Reference>)>,
+    /// Unpacked layers, by chain ID.
+    pub layers: Vec<LayerUse>,
     /// Bytes of what is not whole yet.
     pub partial: u64,
     /// What cannot be read, or has another size than it should have. What such a document leads to has no holder here, and
@@ -89,8 +100,11 @@ impl Store {
             });
         }
         for id in self.all_layers()? {
-            let holders = held.layers.remove(&id).unwrap_or_default();
-            usage.layers.push((id, holders));
+            let Some(layer) = self.layer(&id)? else {
+                continue;
+            };
+            let (size, holders) = (layer.size()?, held.layers.remove(&id).unwrap_or_default());
+            usage.layers.push(LayerUse { id, size, holders });
         }
         for name in files::names(&self.ingest, &self.path.join("ingest"))? {
             match statat(&self.ingest, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {

@@ -30,10 +30,13 @@ pub struct Record {
     pub platform: Platform,
     /// When it was written, seconds since 1970.
     pub updated: u64,
+    /// It came from the registry that its name says, which has it still.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pulled: bool,
 }
 
 impl Record {
-    /// A record of this moment.
+    /// A record of this moment, of something that was not pulled.
     pub fn new(
         name: Reference,
         target: &Descriptor,
@@ -51,6 +54,7 @@ impl Record {
             manifest: plain(manifest),
             platform,
             updated: now,
+            pulled: false,
         }
     }
 }
@@ -151,6 +155,6 @@ impl Store {
 }
 
 /// A name can be longer than a file's, and has slashes: its digest has not.
-fn record_file(name: &Reference) -> String {
+pub(super) fn record_file(name: &Reference) -> String {
     format!("{}.json", Digest::of(name.to_string().as_bytes()).hex())
 }

@@ -34,6 +34,19 @@ pub struct Pruned {
     pub damaged: Vec<Damage>,
 }
 
+impl Pruned {
+    /// What another prune did after this one, too.
+    pub(super) fn add(&mut self, later: Self) {
+        self.blobs.extend(later.blobs);
+        self.layers.extend(later.layers);
+        self.partial += later.partial;
+        self.bytes += later.bytes;
+        // Both are of how it is now.
+        self.busy = later.busy;
+        self.damaged = later.damaged;
+    }
+}
+
 impl Store {
     /// Removes what no name leads to and nobody uses, and what was left unfinished for longer than
     /// `abandoned`.

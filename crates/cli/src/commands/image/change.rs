@@ -1,7 +1,5 @@
 //! Names of images, and what no name leads to.
 
-use std::time::Duration;
-
 use image::{Record, Reference};
 
 use super::super::shown::{Format, pretty};
@@ -44,22 +42,32 @@ pub(super) fn remove(images: &Images, names: &[Reference]) -> Result<String, Sto
     Ok(text)
 }
 
-pub(super) fn prune(images: &Images, older_than: Duration, format: Format) -> Result<String, Stop> {
-    let pruned = engine::layers::prune(&images.store, older_than)?;
-    Ok(match format {
+pub(super) fn prune(images: &Images, asked: &super::Prune) -> Result<String, Stop> {
+    let prune = engine::layers::Prune {
+        older_than: asked.older_than,
+        budget: asked.budget,
+    };
+    let pruned = engine::layers::prune(&images.store, &prune)?;
+    Ok(match asked.shown.format {
         Format::Json => pretty(&pruned),
         Format::Text => {
             let busy = match pruned.busy {
                 0 => String::new(),
                 busy => format!("; {busy} are in use and stay until then"),
             };
-            format!(
-                "removed {} blobs, {} unpacked layers and {} broken downloads, {}{busy}\n",
-                pruned.blobs.len(),
-                pruned.layers.len(),
-                pruned.partial,
-                bytes(pruned.bytes),
-            ) + &super::show::damaged(&pruned.damaged)
+            let forgotten = pruned.forgotten.iter();
+            let names: String = forgotten
+                .map(|name| format!("{}\n", name.familiar()))
+                .collect();
+            names
+                + &format!(
+                    "removed {} blobs, {} unpacked layers and {} broken downloads, {}{busy}\n",
+                    pruned.blobs.len(),
+                    pruned.layers.len(),
+                    pruned.partial,
+                    bytes(pruned.bytes),
+                )
+                + &super::show::damaged(&pruned.damaged)
         }
     })
 }

@@ -150,10 +150,11 @@ pub(super) fn load(images: &Images, asked: &Load, quiet: bool) -> Result<String,
             false => format!("{name} loaded: {digest}\n"),
         });
     }
+    images.keep_to_budget(quiet);
     Ok(text)
 }
 
-pub(super) fn import(images: &Images, asked: &Import) -> Result<String, Stop> {
+pub(super) fn import(images: &Images, asked: &Import, quiet: bool) -> Result<String, Stop> {
     let mut stream = source(asked.input.as_deref())?;
     let changes: Vec<_> = asked
         .changes
@@ -167,6 +168,7 @@ pub(super) fn import(images: &Images, asked: &Import) -> Result<String, Stop> {
     let imported = archive::import(&images.store, &mut stream, &root)?;
     let digest = imported.record.target.digest.clone();
     images.unpacked(imported, &Show::new(true))?;
+    images.keep_to_budget(quiet);
     Ok(format!("{digest}\n"))
 }
 

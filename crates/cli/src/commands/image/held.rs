@@ -36,7 +36,12 @@ pub(in crate::commands) fn ready(
 ) -> Result<Option<Held>, u8> {
     of(loaded, |name| {
         let wanted = Wanted::of(name, &loaded.folder, locked)?;
-        Images::open(options)?.ready(&wanted, &Show::new(quiet))
+        let images = Images::open(options)?;
+        let ready = images.ready(&wanted, &Show::new(quiet))?;
+        if !ready.pulled.was_present {
+            images.keep_to_budget(quiet);
+        }
+        Ok(ready)
     })
 }
 

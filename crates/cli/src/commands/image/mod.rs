@@ -117,6 +117,10 @@ struct Prune {
     /// them
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = time)]
     older_than: Duration,
+    /// What images may take on disk, like 20GiB: beyond it those go as well that came from a registry and that no
+    /// container uses, the longest unused first
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    budget: Option<u64>,
     #[command(flatten)]
     shown: Shown,
 }
@@ -230,6 +234,10 @@ fn time(text: &str) -> Result<Duration, String> {
     crate::manifest::time(text)
 }
 
+fn size(text: &str) -> Result<u64, String> {
+    crate::manifest::size(text)
+}
+
 pub(super) fn run(args: &Args, global: &Global) -> CommandResult {
     let options = Options::of_caller(global.root.as_deref());
     match done(&args.command, &options, global) {
@@ -278,12 +286,12 @@ fn done(command: &Command, options: &Options, global: &Global) -> Result<String,
         Command::Df(shown) => show::usage(&images, shown.format),
         Command::Tag(asked) => change::tag(&images, &asked.name, &asked.new),
         Command::Rm(asked) => change::remove(&images, &asked.names),
-        Command::Prune(asked) => change::prune(&images, asked.older_than, asked.shown.format),
+        Command::Prune(asked) => change::prune(&images, asked),
         Command::Update(asked) => update::update(&images, asked, global),
         Command::Verify(asked) => verify::verify(&images, asked),
         Command::Save(asked) => files::save(&images, asked),
         Command::Load(asked) => files::load(&images, asked, global.quiet),
-        Command::Import(asked) => files::import(&images, asked),
+        Command::Import(asked) => files::import(&images, asked, global.quiet),
         Command::Export(asked) => files::export(&images, asked, global.quiet),
     }
 }

@@ -11,6 +11,9 @@ pub(super) fn pull(images: &Images, asked: &Pull, quiet: bool) -> Result<String,
     let host = Platform::host();
     let platform = asked.platform.as_ref().unwrap_or(&host);
     let pulled = images.pull(&asked.name, platform, &show)?;
+    if !pulled.was_present {
+        images.keep_to_budget(quiet);
+    }
     let (name, digest) = (asked.name.familiar(), pulled.record.target.digest.clone());
     let was = match pulled.was_present {
         true => "is up to date",

@@ -175,7 +175,7 @@ pub(super) fn usage(images: &Images, format: Format) -> Result<String, Stop> {
         let layers = usage
             .layers
             .iter()
-            .map(|(id, holders)| json!({ "chainId": id.digest(), "holders": holders }));
+            .map(|layer| json!({ "chainId": layer.id.digest(), "size": layer.size, "holders": layer.holders }));
         return Ok(pretty(&json!({
             "blobs": blobs.collect::<Vec<_>>(),
             "layers": layers.collect::<Vec<_>>(),
@@ -195,12 +195,12 @@ pub(super) fn usage(images: &Images, format: Format) -> Result<String, Stop> {
         let (digest, size) = (blob.digest.short(), bytes(blob.size));
         rows.push(row(["blob", digest, &size, &holders(&blob.holders)]));
     }
-    for (id, held) in &usage.layers {
-        rows.push(row(["layer", id.digest().short(), "-", &holders(held)]));
+    for layer in &usage.layers {
+        let (digest, size) = (layer.id.digest().short(), bytes(layer.size));
+        rows.push(row(["layer", digest, &size, &holders(&layer.holders)]));
     }
-    let (all, free) = totals(&usage);
-    rows.push(row(["all blobs", "-", &bytes(all), "-"]));
-    rows.push(row(["of these free", "-", &bytes(free), "-"]));
+    rows.push(row(["all", "-", &bytes(usage.on_disk()), "-"]));
+    rows.push(row(["of these free", "-", &bytes(free(&usage)), "-"]));
     rows.push(row(["unfinished", "-", &bytes(usage.partial), "-"]));
     Ok(columns(&rows) + &damaged(&usage.damaged))
 }
@@ -215,9 +215,15 @@ pub(super) fn damaged(all: &[image::Damage]) -> String {
     all.iter().map(line).collect()
 }
 
-fn totals(usage: &image::Usage) -> (u64, u64) {
-    let sum = |blobs: &mut dyn Iterator<Item = &image::BlobUse>| blobs.map(|blob| blob.size).sum();
-    let all = sum(&mut usage.blobs.iter());
-    let free = sum(&mut usage.blobs.iter().filter(|blob| blob.holders.is_empty()));
-    (all, free)
+/// Bytes that no image holds.
+fn free(usage: &image::Usage) -> u64 {
+    let blobs = usage.blobs.iter().map(|blob| (blob.size, &blob.holders));
+    let layers = usage
+        .layers
+        .iter()
+        .map(|layer| (layer.size, &layer.holders));
+    let free = blobs
+        .chain(layers)
+        .filter(|(_, holders)| holders.is_empty());
+    free.map(|(size, _)| size).sum()
 }

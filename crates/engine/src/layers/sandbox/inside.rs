@@ -7,7 +7,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use confine::caps::{CapSet, Capabilities, Capability};
 use confine::seccomp::{Action, Arch, Profile, Rule, compile};
@@ -19,7 +18,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
 
-use super::super::{Gone, limits, open_directory};
+use super::super::{limits, open_directory};
 use super::{MAX_ORDER, Order, Report, Task};
 use crate::steps::{Phase, here};
 
@@ -35,20 +34,16 @@ pub fn main() -> u8 {
             let said = serde_json::to_vec(&said).unwrap_or_default();
             return u8::from(send(socket, &said, SendFlags::NOSIGNAL).is_err());
         }
-        Ok((Task::Prune { store, older_than }, result)) => {
-            return prune(&store, older_than, result);
+        Ok((Task::Prune { store, prune }, result)) => {
+            let said = Store::open(&store).and_then(|store| prune.carry_out(&store));
+            let said = said.map_err(|error| chain(&error));
+            return u8::from(serde_json::to_writer(File::from(result), &said).is_err());
         }
         Err(errno) => Err(layer::Error::Input { errno }),
     };
     let Err(said) = done else { return 0 };
     let said = Verdict::of(&Err(said));
     u8::from(send(socket, &said.0, SendFlags::NOSIGNAL).is_err())
-}
-
-fn prune(store: &Path, older_than: Duration, result: OwnedFd) -> u8 {
-    let pruned = Store::open(store).and_then(|store| store.prune(older_than));
-    let said = pruned.map(Gone::from).map_err(|error| chain(&error));
-    u8::from(serde_json::to_writer(File::from(result), &said).is_err())
 }
 
 /// The layers are stacked by the kernel, so what is written is what a container would see.

@@ -33,7 +33,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Gone, ids};
+use super::{Error, Gone, Prune, ids};
 use crate::observe;
 use crate::plan::{Ids, Writer};
 use crate::start::write_ids;
@@ -74,10 +74,7 @@ enum Task<O> {
     /// The descriptor takes an archive of all layers as one tree; a [`Report`] comes back.
     Export { layers: Vec<PathBuf> },
     /// The descriptor takes a [`Gone`], or why there is none.
-    Prune {
-        store: PathBuf,
-        older_than: Duration,
-    },
+    Prune { store: PathBuf, prune: Prune },
 }
 
 /// What a task without a verdict says: why it failed.
@@ -159,14 +156,14 @@ impl Sandbox {
     }
 
     /// Prunes a store as root of the user namespace that its layers were unpacked in.
-    pub(super) fn prune(&self, store: &Path, older_than: Duration) -> Result<Gone, Error> {
+    pub(super) fn prune(&self, store: &Path, prune: &Prune) -> Result<Gone, Error> {
         let (ours, theirs) = sockets()?;
         let running = self.start(&theirs, Namespaces::NEWUSER)?;
         drop(theirs);
         let result = memfd_create("prune", MemfdFlags::CLOEXEC)
             .map_err(|errno| failed("memfd_create", errno))?;
-        let store = store.to_owned();
-        give::<Order>(&ours, &Task::Prune { store, older_than }, result.as_fd())?;
+        let (store, prune) = (store.to_owned(), prune.clone());
+        give::<Order>(&ours, &Task::Prune { store, prune }, result.as_fd())?;
         ns::pidfd::wait(running.pidfd.as_fd()).map_err(|errno| failed("waitid", errno))?;
         let mut file = File::from(result);
         let said: Result<Gone, String> = file
