@@ -44,6 +44,9 @@ pub(super) const PACKAGES: &[&str] = &[
 /// The image that both are given: the bench's root directory.
 const IMAGE: &str = "bench";
 
+/// The socket of containerd without Docker.
+const CONTAINERD: &str = "/run/bench-containerd.sock";
+
 /// For dockerd to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -139,8 +142,23 @@ impl Engines {
         argv
     }
 
-    fn podman(&self, arguments: &str) -> Vec<String> {
+    /// podman with its state in the private directories.
+    pub(super) fn podman(&self, arguments: &str) -> Vec<String> {
         self.argv("bin/podman", arguments)
+    }
+
+    /// containerd without Docker, and where it writes its log.
+    pub(super) fn containerd(&self) -> (Vec<String>, PathBuf) {
+        let line = format!(
+            "--address {CONTAINERD} --root /var/lib/bench-containerd --state /run/bench-containerd --log-level warn"
+        );
+        let log = running::log(&self.place, "containerd");
+        (self.argv("bin/containerd", &line), log)
+    }
+
+    /// containerd's client, which is called as we are.
+    pub(super) fn containerd_ctr(&self, arguments: &str) -> Vec<String> {
+        self.argv("bin/ctr", &format!("--address {CONTAINERD} {arguments}"))
     }
 
     fn docker(&self, arguments: &str) -> Vec<String> {

@@ -12,7 +12,13 @@ for part in 1 2 3 4 5 6; do
     (cd parts/$part && split -a 4 -b 28k --additional-suffix=n ../../noise && split -a 4 -b 28k --additional-suffix=t ../../text)
 done
 rm noise text
+for directory in $(seq 100); do
+    mkdir -p small/$directory
+    head -c 64000 /dev/urandom | (cd small/$directory && split -a 3 -b 64)
+done
 umoci init --layout layout
+umoci new --image layout:small
+umoci insert --image layout:small small /
 umoci new --image layout:one
 umoci insert --image layout:one parts /
 umoci new --image layout:six
@@ -33,9 +39,9 @@ storage: { filesystem: { rootdirectory: $work/registry } }
 http: { addr: "127.0.0.1:5000" }
 END
 docker-registry serve registry.yml > log 2>&1 &
-for image in one six start1 start20; do
+for image in one six small start1 start20; do
     skopeo copy --quiet --insecure-policy --dest-tls-verify=false --retry-times 10 \
         "oci:layout:$image" "docker://127.0.0.1:5000/$image:1"
 done
 kill $!
-rm -r parts layout
+rm -r parts small layout

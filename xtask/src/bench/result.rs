@@ -35,11 +35,16 @@ const TRAFFIC: [(&str, &str, f64); 3] = [
 const RATED: [(Bound, f64); 2] = [(Bound::AtLeast, 0.9), (Bound::AtMost, 1.1)];
 
 /// Pulls by those of others, at most.
-const PULLS: [(&str, &str, f64); 4] = [
+const PULLS: [(&str, &str, f64); 9] = [
     (images::ONE, images::PIPE, 0.6),
     (images::SIX, images::PIPE, 0.5),
     (images::ONE, images::UMOCI, 0.35),
     (images::SIX, images::UMOCI, 0.35),
+    (images::ONE, images::PODMAN, 0.35),
+    (images::SIX, images::PODMAN, 0.35),
+    (images::ONE, images::CONTAINERD, 0.35),
+    (images::SIX, images::CONTAINERD, 0.35),
+    (images::SMALL, images::PIPE, 1.2),
 ];
 
 /// A pull of what is here, in milliseconds, the question to the registry included.
