@@ -201,6 +201,8 @@ fn committed(args: &CommitArgs, global: &Global) -> Result<String, Stop> {
     draft.created_by = Some(&made_by);
     draft.created = Some(SystemTime::now());
     let made = assemble(&images.store, draft).map_err(Problem::from)?;
+    let named = images.store.tag(&made.record, &made.held);
+    named.map_err(Problem::from)?;
     images.keep_to_budget(global.quiet);
     let digest = &made.record.target.digest;
     Ok(match global.quiet {

@@ -291,11 +291,17 @@ impl Images {
 
     /// With its layers unpacked.
     pub(crate) fn unpacked(&self, pulled: Pulled, show: &Show) -> Result<Ready, Problem> {
+        let layers = self.unpack(&pulled, show)?;
+        Ok(Ready { pulled, layers })
+    }
+
+    /// Its layers, unpacked.
+    pub(crate) fn unpack(&self, pulled: &Pulled, show: &Show) -> Result<Layers, Problem> {
         let mut heard = |_at: usize, layer: &image::Descriptor, so_far| {
             show.unpacking(layer, so_far);
         };
-        let layers = layers::unpack(&self.store, &pulled, &mut heard)?;
+        let layers = layers::unpack(&self.store, pulled, &mut heard)?;
         show.done();
-        Ok(Ready { pulled, layers })
+        Ok(layers)
     }
 }

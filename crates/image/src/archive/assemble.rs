@@ -62,7 +62,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Writes the configuration and the manifest of a new image, and gives it its name.
+/// Writes the configuration and the manifest of a new image. It has its name only when [`Store::tag`] gives it.
 ///
 /// Keys of the base's configuration that this crate does not know stay as they are. The history gets an entry for each
 /// layer, or one that made none.
@@ -106,7 +106,6 @@ pub fn assemble(store: &Store, draft: Draft<'_>) -> Result<Pulled, Error> {
     held.push(store.put(&manifest.config, &bytes)?);
     held.push(store.put(&at, &document)?);
     let record = Record::new(draft.name.clone(), &at, &at, parsed.platform.clone());
-    store.tag(&record, &held)?;
     Ok(Pulled {
         record,
         manifest,

@@ -44,7 +44,7 @@ impl<'a> Root<'a> {
 }
 
 /// Makes an image of an archive, as it is or packed by gzip or Zstandard. Its layer is the archive without
-/// compression.
+/// compression. It has its name only when [`Store::tag`] gives it.
 ///
 /// The archive is read as one of a layer is: headers and names that a layer must not have are refused now, and not
 /// when the image is run.

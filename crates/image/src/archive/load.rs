@@ -41,10 +41,27 @@ pub fn load(
     wanted: &Platform,
     progress: &dyn Progress,
 ) -> Result<Vec<Pulled>, Error> {
+    load_checked(store, input, name, wanted, progress, &mut |_| Ok(()))
+}
+
+/// The same, and no image gets its name before `check` has agreed to it.
+///
+/// # Errors
+///
+/// As [`load`], and those of `check`.
+pub fn load_checked<E: From<Error>>(
+    store: &Store,
+    input: Input<'_>,
+    name: Option<&Reference>,
+    wanted: &Platform,
+    progress: &dyn Progress,
+    check: Check<'_, E>,
+) -> Result<Vec<Pulled>, E> {
     let mut loader = Loader {
         store,
         wanted,
         progress,
+        check,
         configs: HashMap::new(),
         held: 0,
     };
@@ -63,24 +80,28 @@ pub fn load(
     }
 }
 
+/// Looks at an image that has no name yet.
+pub type Check<'a, E> = &'a mut dyn FnMut(&Pulled) -> Result<(), E>;
+
 /// Finds a blob, or brings it.
 type Bring<'a> = &'a dyn Fn(&Descriptor) -> Result<Blob, Error>;
 
-struct Loader<'a> {
+struct Loader<'a, E> {
     store: &'a Store,
     wanted: &'a Platform,
     progress: &'a dyn Progress,
+    check: Check<'a, E>,
     /// What Docker's part of the archive says, where there is an index as well.
     configs: HashMap<Reference, HashSet<Digest>>,
     held: usize,
 }
 
-impl Loader<'_> {
+impl<E: From<Error>> Loader<'_, E> {
     fn contents(
         &mut self,
         contents: &Contents,
         name: Option<&Reference>,
-    ) -> Result<Vec<Pulled>, Error> {
+    ) -> Result<Vec<Pulled>, E> {
         let store = self.store;
         let bring = |wanted: &Descriptor| there(store, wanted);
         if let Some(index) = contents.document(INDEX) {
@@ -101,7 +122,7 @@ impl Loader<'_> {
         let mut images = Vec::new();
         for (name, item) in names::choose(MANIFEST, &candidates, name)? {
             let (descriptor, _held) = docker::manifest(store, contents, &item)?;
-            images.push(self.image(name, &descriptor, &bring)?);
+            images.push(self.named(name, &descriptor, &bring)?);
         }
         Ok(images)
     }
@@ -110,7 +131,7 @@ impl Loader<'_> {
         &mut self,
         chosen: Vec<(Reference, Vec<Descriptor>)>,
         bring: Bring<'_>,
-    ) -> Result<Vec<Pulled>, Error> {
+    ) -> Result<Vec<Pulled>, E> {
         let mut images = Vec::new();
         for (name, descriptors) in chosen {
             let target = match &descriptors[..] {
@@ -118,14 +139,30 @@ impl Loader<'_> {
                 [only] => only,
                 several => platform::select(several, self.wanted)?,
             };
-            images.push(self.image(name, target, bring)?);
+            images.push(self.named(name, target, bring)?);
         }
         Ok(images)
     }
 
+    fn named(
+        &mut self,
+        name: Reference,
+        target: &Descriptor,
+        bring: Bring<'_>,
+    ) -> Result<Pulled, E> {
+        let mut image = self.image(name, target, bring)?;
+        (self.check)(&image)?;
+        self.store.tag(&image.record, &image.held)?;
+        self.held += image.held.len();
+        if self.held > HELD {
+            image.held.clear();
+        }
+        Ok(image)
+    }
+
     /// An image by its manifest, or by an index of its manifests.
     fn image(
-        &mut self,
+        &self,
         name: Reference,
         target: &Descriptor,
         bring: Bring<'_>,
@@ -179,11 +216,6 @@ impl Loader<'_> {
         let record = Record::new(name, target, &at, config.platform.clone());
         let before = self.store.image(&record.name)?;
         let was_present = before.is_some_and(|before| before.target == record.target);
-        self.store.tag(&record, &held)?;
-        self.held += held.len();
-        if self.held > HELD {
-            held.clear();
-        }
         Ok(Pulled {
             record,
             manifest,

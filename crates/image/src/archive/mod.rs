@@ -28,7 +28,7 @@ use std::path::Path;
 pub use assemble::{Draft, assemble};
 pub use change::Change;
 pub use import::{Root, import};
-pub use load::load;
+pub use load::{Check, load, load_checked};
 pub use save::{Output, save};
 
 use crate::digest::Digest;

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use image::Platform;
+use image::{Platform, Pulled};
 use image::archive::{self, Input, Output, Root};
 
 use super::{Export, Import, Kind, Load, Save, Stop};
@@ -134,17 +134,20 @@ pub(super) fn load(images: &Images, asked: &Load, quiet: bool) -> Result<String,
             Input::Stream(&mut stream)
         }
     };
-    let loaded = archive::load(&images.store, input, asked.name.as_ref(), platform, &show)?;
+    // In use until the image has its name: one that cannot be unpacked gets none.
+    let mut _layers = None;
+    let mut check = |image: &Pulled| -> Result<(), Problem> {
+        if asked.platform.is_none() {
+            _layers = Some(images.unpack(image, &show)?);
+        }
+        Ok(())
+    };
+    let (store, name) = (&images.store, asked.name.as_ref());
+    let loaded = archive::load_checked(store, input, name, platform, &show, &mut check)?;
     show.done();
     let mut text = String::new();
     for pulled in loaded {
-        let (name, digest) = (
-            pulled.record.name.familiar(),
-            pulled.record.target.digest.clone(),
-        );
-        if asked.platform.is_none() {
-            images.unpacked(pulled, &show)?;
-        }
+        let (name, digest) = (pulled.record.name.familiar(), &pulled.record.target.digest);
         text.push_str(&match quiet {
             true => format!("{digest}\n"),
             false => format!("{name} loaded: {digest}\n"),
@@ -166,8 +169,9 @@ pub(super) fn import(images: &Images, asked: &Import, quiet: bool) -> Result<Str
     root.comment = asked.message.as_deref();
     root.created = Some(SystemTime::now());
     let imported = archive::import(&images.store, &mut stream, &root)?;
-    let digest = imported.record.target.digest.clone();
-    images.unpacked(imported, &Show::new(true))?;
+    let digest = &imported.record.target.digest;
+    let _layers = images.unpack(&imported, &Show::new(true))?;
+    images.store.tag(&imported.record, &imported.held)?;
     images.keep_to_budget(quiet);
     Ok(format!("{digest}\n"))
 }
