@@ -14,7 +14,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The calling process has several threads.
+    /// The calling process has several threads, and the child may not be made beside them: see
+    /// [`spawn`](crate::spawn).
     #[error(
         "a process with several threads cannot start a child: the death signal follows a thread"
     )]

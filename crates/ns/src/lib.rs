@@ -41,8 +41,8 @@
 //!
 //! Linux 5.11, for `close_range(2)` with `CLOSE_RANGE_CLOEXEC`; tested on 6.1, 6.12 and 6.18. An
 //! ordinary user needs `NEWUSER` among the namespaces and a host that allows it; root needs
-//! CAP_SYS_ADMIN. The calling process must have one thread, since the death signal that ties the
-//! child to it follows a thread.
+//! CAP_SYS_ADMIN. The calling process must have one thread, or be told that its leader may start a child
+//! beside others ([`Child::beside_threads`]), since the death signal that ties the child to it follows a thread.
 //!
 //! # What it does not do
 //!

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -15,6 +16,9 @@ use crate::running::{Process, Spawned};
 use crate::steps::Steps;
 use crate::sys::{self, Cloned};
 use crate::timens::TimeOffsets;
+
+/// Threads that were joined are gone by then.
+const THREADS_END: Duration = Duration::from_secs(1);
 
 /// What to start, and how.
 ///
@@ -69,6 +73,12 @@ pub struct Child<'a> {
     pub hold: bool,
     /// It lives on when the parent has died after READY. Otherwise it gets SIGKILL then.
     pub outlive_parent: bool,
+    /// The process may have other threads, if the calling one leads them: see [`spawn`].
+    ///
+    /// The program begins with nothing of theirs. Until then the child has a copy of every descriptor that they have
+    /// open, so a lock that one of them gives up meanwhile is free only when the child executes the program. Not with
+    /// `init`, which would keep a copy of their memory for as long as it lives.
+    pub beside_threads: bool,
     /// What is executed.
     pub program: &'a Program,
 }
@@ -89,6 +99,7 @@ impl<'a> Child<'a> {
             tty: None,
             hold: false,
             outlive_parent: false,
+            beside_threads: false,
             program,
         }
     }
@@ -100,6 +111,8 @@ impl<'a> Child<'a> {
             .fold(Namespaces::empty(), |all, (_, kinds)| all | *kinds);
         let invalid = if self.init.is_some() && !self.namespaces.contains(Namespaces::NEWPID) {
             "an init needs a pid namespace of its own (CLONE_NEWPID)"
+        } else if self.init.is_some() && self.beside_threads {
+            "an init would keep what threads beside its parent had in memory"
         } else if self.time_offsets.is_some() && !self.namespaces.contains(Namespaces::NEWTIME) {
             "time offsets need a time namespace of its own (CLONE_NEWTIME)"
         } else if self.join.iter().any(|(_, kinds)| kinds.is_empty()) {
@@ -166,16 +179,26 @@ pub struct Tty {
 /// (5.7) when there is a cgroup. Needs CAP_SYS_ADMIN for any namespace, unless `NEWUSER` is among
 /// them.
 ///
+/// # Threads
+///
+/// `PR_SET_PDEATHSIG` ties the child to the *thread* that made it, prctl(2). With [`Child::beside_threads`] the thread
+/// group's leader, the thread whose id is the process's, may make one while others run: it goes with the process. Any
+/// other could end long before, and its child with it.
+///
+/// A thread that has been joined is seen in the process a moment longer, so where there may be no other this waits for
+/// their end, up to a second.
+///
 /// # Errors
 ///
-/// [`Error::Threads`] in a process with several threads, [`Error::Invalid`] for a description that
+/// [`Error::Threads`] in a process with several threads that are not allowed, [`Error::Invalid`] for a description that
 /// contradicts itself, [`Error::Clone`] with the kernel's errno, and [`Error::Join`] when a
 /// namespace to join refused and a process in between was needed (otherwise [`Spawned::go`] says so).
 ///
 /// [`clone3(2)`]: https://man7.org/linux/man-pages/man2/clone.2.html
 pub fn spawn<'a>(child: &'a Child<'a>) -> Result<Spawned<'a>> {
     child.validate()?;
-    if !sys::single_threaded() {
+    let leads = child.beside_threads && sys::leads_its_threads();
+    if !leads && !alone() {
         return Err(Error::Threads);
     }
     let (ours, theirs) = control_socket()?;
@@ -233,6 +256,19 @@ pub fn spawn<'a>(child: &'a Child<'a>) -> Result<Spawned<'a>> {
     } else {
         Ok(spawned)
     }
+}
+
+/// Whether the process has one thread, or comes to have one in a moment: pthread_join(3) returns before the kernel has
+/// taken the thread out of its group (`mm_release` wakes the joiner, `release_task` comes later).
+fn alone() -> bool {
+    let begun = Instant::now();
+    while !sys::single_threaded() {
+        if begun.elapsed() >= THREADS_END {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
 }
 
 fn control_socket() -> Result<(OwnedFd, OwnedFd)> {

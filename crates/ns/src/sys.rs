@@ -97,6 +97,12 @@ pub(crate) fn single_threaded() -> bool {
     unsafe { libc::unshare(libc::CLONE_THREAD) == 0 }
 }
 
+/// `true`: the calling thread is the one whose id is the process's, gettid(2). In a program that does not end its
+/// first thread alone (pthread_exit(3)) it goes with the process.
+pub(crate) fn leads_its_threads() -> bool {
+    rustix::thread::gettid() == rustix::process::getpid()
+}
+
 /// `unshare(2)` of namespaces.
 pub(crate) fn unshare(flags: u32) -> Result<(), Errno> {
     // SAFETY: takes an integer; flags of CLONE_NEW* leave memory and descriptors alone.

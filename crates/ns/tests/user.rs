@@ -11,6 +11,8 @@ mod linger;
 mod protocol;
 #[path = "user/surroundings.rs"]
 mod surroundings;
+#[path = "user/threads.rs"]
+mod threads;
 
 use ns::Namespaces;
 

@@ -288,15 +288,6 @@ fn passed_descriptors_arrive_in_order() {
 }
 
 #[test]
-fn a_process_with_several_threads_is_refused() {
-    let program = sh("true");
-    assert!(matches!(
-        spawn(&Child::new(&program)).err(),
-        Some(Error::Threads)
-    ));
-}
-
-#[test]
 fn what_contradicts_itself_is_refused_before_the_clone() {
     let program = sh("true");
     let none = Program::new(vec![], vec![], vec![]);
@@ -309,6 +300,15 @@ fn what_contradicts_itself_is_refused_before_the_clone() {
                 ..base.clone()
             },
             "an init needs a pid namespace of its own (CLONE_NEWPID)",
+        ),
+        (
+            Child {
+                namespaces: Namespaces::NEWPID,
+                init: Some(Init::default()),
+                beside_threads: true,
+                ..base.clone()
+            },
+            "an init would keep what threads beside its parent had in memory",
         ),
         (
             Child {
