@@ -11,7 +11,7 @@
 //!   images of root file systems, and of other images.
 //! - [`Registry`] speaks the [distribution specification]; [`pull`] brings an image from it into a store.
 //!
-//! Needs no privilege. Calls wait, and need a thread each to be done at once; [`pull`] has three for the time
+//! Needs no privilege. Calls wait, and need a thread each to be done at once; [`pull`] has three more for the time
 //! it runs.
 //!
 //! ```no_run
@@ -53,11 +53,11 @@ pub use json::MAX_DOCUMENT;
 pub use manifest::{Document, Index, MAX_LAYERS, Manifest};
 pub use media::layer_compression;
 pub use platform::{Platform, select};
-pub use pull::{Progress, Pulled, Quiet, local, present, pull, recorded};
+pub use pull::{Coming, Progress, Pulled, Quiet, local, present, pull, pull_meanwhile, recorded};
 pub use reference::Reference;
 pub use registry::challenge::{Challenge, parse as parse_challenge};
 pub use registry::{Credentials, Login, Registry, Sent, Settings, forget, remember};
 pub use store::{
-    Blob, BlobUse, Claim, Damage, Ingest, Layer, LayerUse, Pruned, Record, Staging, Store, Usage,
-    Verified, Writer,
+    Blob, BlobUse, Came, Claim, Damage, Growing, Ingest, Layer, LayerUse, Pruned, Record, Staging,
+    Store, Usage, Verified, Writer,
 };

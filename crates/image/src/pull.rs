@@ -1,9 +1,7 @@
 //! From a name to an image in the store.
 
-use std::collections::HashSet;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
+mod bring;
+mod coming;
 
 use crate::config::ImageConfig;
 use crate::descriptor::Descriptor;
@@ -13,10 +11,10 @@ use crate::manifest::{Document, Manifest, is_manifest};
 use crate::platform::{self, Platform};
 use crate::reference::Reference;
 use crate::registry::Registry;
-use crate::store::{Blob, Claim, Record, Store};
+use crate::store::{Blob, Record, Store};
 
-/// Blobs that come at the same time: enough to hide one server's delays, too few to be called rude.
-const THREADS: usize = 3;
+use bring::Source;
+pub use coming::Coming;
 
 /// Hears how a pull goes on. Called from several threads.
 pub trait Progress: Sync {
@@ -80,6 +78,26 @@ pub fn pull(
     wanted: &Platform,
     progress: &dyn Progress,
 ) -> Result<Pulled, Error> {
+    let pulled = pull_meanwhile(store, registry, name, wanted, progress, |_| ());
+    pulled.map(|(pulled, _)| pulled)
+}
+
+/// The same, with something done on the calling thread while the layers come; `None` where none had to.
+///
+/// What it does has no influence on the pull, which ends when both have ended. Its result is lost when the pull fails:
+/// then [`Coming`] says to it that no more will come.
+///
+/// # Errors
+///
+/// As [`pull`].
+pub fn pull_meanwhile<T>(
+    store: &Store,
+    registry: &Registry,
+    name: &Reference,
+    wanted: &Platform,
+    progress: &dyn Progress,
+    meanwhile: impl FnOnce(&Coming<'_>) -> T,
+) -> Result<(Pulled, Option<T>), Error> {
     let digest = match name.digest() {
         // What a digest names cannot have changed.
         Some(digest) => Some(digest.clone()),
@@ -87,7 +105,7 @@ pub fn pull(
     };
     if let Some(digest) = &digest {
         match present(store, name, digest, wanted) {
-            Ok(Some(there)) => return Ok(there),
+            Ok(Some(there)) => return Ok((there, None)),
             // What is damaged is brought anew.
             Ok(None) | Err(Error::Damaged { .. }) => {}
             // So is what a record led to that cannot be read.
@@ -110,18 +128,27 @@ pub fn pull(
             (chosen, manifest)
         }
     };
-    let (config, blobs) = content(store, registry, name, &manifest, (wanted, progress))?;
-    held.extend(blobs);
+    let source = Source {
+        store,
+        registry,
+        name,
+        progress,
+    };
+    let (config, config_blob) = source.config(&manifest, wanted)?;
+    held.push(config_blob);
+    let (layers, done) = source.layers(&manifest, &config, meanwhile)?;
+    held.extend(layers);
     let mut record = Record::new(name.clone(), &target, &at, config.platform.clone());
     record.pulled = true;
     store.tag(&record, &held)?;
-    Ok(Pulled {
+    let pulled = Pulled {
         record,
         manifest,
         config,
         held,
         was_present: false,
-    })
+    };
+    Ok((pulled, Some(done)))
 }
 
 /// An image that is in the store whole, under its name, for the platform. Documents are hashed, and layers are as
@@ -264,126 +291,5 @@ pub(crate) fn read_manifest(at: &Descriptor, bytes: &[u8]) -> Result<Manifest, E
             what,
             why: "is an index where a manifest must be".to_owned(),
         }),
-    }
-}
-
-/// The configuration, and then the layers: an image that is for another machine, or cannot be run, is
-/// found out before its layers are brought.
-fn content(
-    store: &Store,
-    registry: &Registry,
-    name: &Reference,
-    manifest: &Manifest,
-    (wanted, progress): (&Platform, &dyn Progress),
-) -> Result<(ImageConfig, Vec<Blob>), Error> {
-    let mut blobs = vec![manifest.config.clone()];
-    blobs.extend(manifest.layers.iter().cloned());
-    progress.blobs(&blobs);
-    let bring =
-        |part: &Descriptor, stop: &AtomicBool| bring(store, registry, name, part, (progress, stop));
-    let bring_config = || bring(&manifest.config, &AtomicBool::new(false));
-    let mut first = bring_config()?;
-    let bytes = match first.document() {
-        Err(error) if error.is_damage() => {
-            store.remove_damaged(std::slice::from_ref(&manifest.config.digest))?;
-            first = bring_config()?;
-            first.document()?
-        }
-        read => read?,
-    };
-    let config = ImageConfig::parse(manifest, &bytes)?;
-    platform::check(&config.platform, wanted)?;
-
-    // A layer that comes twice is brought once.
-    let mut seen = HashSet::new();
-    let parts: Vec<(usize, &Descriptor)> = manifest
-        .layers
-        .iter()
-        .enumerate()
-        .filter(|(_, layer)| seen.insert(&layer.digest))
-        .collect();
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let (held, errors) = (Mutex::new(vec![first]), Mutex::new(Vec::new()));
-    let work = || {
-        while !stop.load(Ordering::Acquire) {
-            let Some((at, layer)) = parts.get(next.fetch_add(1, Ordering::Relaxed)) else {
-                return;
-            };
-            let brought = bring(layer, &stop)
-                .and_then(|blob| progress.layer(*at, layer, &blob).map(|()| blob));
-            match brought {
-                Ok(blob) => lock(&held).push(blob),
-                Err(error) => {
-                    // Before the others are stopped: what they then say is no cause.
-                    lock(&errors).push(error);
-                    stop.store(true, Ordering::Release);
-                }
-            }
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..THREADS.min(parts.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
-    // The first is the cause; those after it were stopped.
-    match lock(&errors).drain(..).next() {
-        Some(error) => Err(error),
-        None => Ok((config, std::mem::take(&mut *lock(&held)))),
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-fn bring(
-    store: &Store,
-    registry: &Registry,
-    name: &Reference,
-    part: &Descriptor,
-    (progress, stop): (&dyn Progress, &AtomicBool),
-) -> Result<Blob, Error> {
-    let digest = &part.digest;
-    let go_on = |so_far, shared| {
-        !stop.load(Ordering::Acquire) && progress.go_on() && progress.bytes(digest, so_far, shared)
-    };
-    let mut is_first = true;
-    loop {
-        let mut ingest = match store.claim(part, &mut |so_far| go_on(so_far, true))? {
-            Claim::Present(blob) => {
-                progress.bytes(digest, blob.size(), false);
-                return Ok(blob);
-            }
-            Claim::Given => {
-                return Err(Error::GivenUp {
-                    what: digest.to_string(),
-                });
-            }
-            Claim::Mine(ingest) => ingest,
-        };
-        let in_one_piece = match registry.blob(name, digest, &mut ingest, &mut |so_far| {
-            go_on(so_far, false)
-        }) {
-            Ok(in_one_piece) => in_one_piece,
-            // Nothing of what is too long can be of use.
-            Err(error @ Error::Size { .. }) => {
-                ingest.discard()?;
-                return Err(error);
-            }
-            Err(error) => return Err(error),
-        };
-        match ingest.commit() {
-            Ok(blob) => return Ok(blob),
-            // What came before a failure, or before a crash, may have been wrong: once more.
-            Err(Error::Mismatch { .. }) if is_first && !in_one_piece => {}
-            // Published, and pruned before it was held.
-            Err(Error::Absent { .. }) if is_first => {}
-            Err(error) => return Err(error),
-        }
-        is_first = false;
     }
 }

@@ -15,7 +15,7 @@ use image::{
     Claim, Credentials, Descriptor, Digest, Error, Login, Platform, Progress, Pulled, Quiet,
     Reference, Registry, Settings, Store, pull,
 };
-use server::{Act, Image, MANIFEST, Request, Server};
+use server::{Act, Image, MANIFEST, Request, Server, head};
 
 fn settings(servers: &[&Server]) -> Settings {
     Settings {
@@ -62,10 +62,6 @@ fn with_layer(
             .flatten();
         other.unwrap_or_else(|| image.serve(request))
     })
-}
-
-fn head(length: usize) -> Vec<u8> {
-    format!("HTTP/1.1 200 x\r\ncontent-length: {length}\r\n\r\n").into_bytes()
 }
 
 fn full(error: &Error) -> String {

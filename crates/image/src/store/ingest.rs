@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustix::fs::{AtFlags, OFlags, ftruncate, statat};
 
+use super::growth::Growth;
 use super::turn::Turn;
 use super::{Blob, Store, file_name, files, is_still};
 use crate::descriptor::Descriptor;
@@ -46,6 +47,8 @@ pub struct Ingest<'a> {
     size: u64,
     hasher: Hasher,
     written: u64,
+    /// Hears of every change.
+    growth: Option<&'a Growth>,
     /// Last, so that it ends after the rest.
     _turn: Turn<'a>,
 }
@@ -119,6 +122,7 @@ impl Store {
                     digest,
                     size: wanted.size,
                     written: 0,
+                    growth: None,
                     _turn: turn,
                 });
             }
@@ -241,7 +245,20 @@ fn size(wanted: &Descriptor, got: u64) -> Error {
     }
 }
 
-impl Ingest<'_> {
+impl<'a> Ingest<'a> {
+    /// From now on others can read along.
+    pub(crate) fn shown_by(&mut self, growth: &'a Growth) -> Result<(), Error> {
+        let file = self.file.try_clone().map_err(|error| {
+            let shown = self.store.shown("ingest", &self.name);
+            call(errno(&error), || {
+                format!("fcntl({shown:?}, F_DUPFD_CLOEXEC)")
+            })
+        })?;
+        growth.begin(file, self.written, self.size);
+        self.growth = Some(growth);
+        Ok(())
+    }
+
     /// Hashes what is there already.
     fn resume(&mut self) -> Result<(), Error> {
         let shown = self.store.shown("ingest", &self.name);
@@ -287,6 +304,10 @@ impl Ingest<'_> {
     ///
     /// [`Error::Call`].
     pub fn restart(&mut self) -> Result<(), Error> {
+        // Before the file is touched: nobody shall take what is in it next for what was.
+        if let Some(growth) = self.growth {
+            growth.restart();
+        }
         let shown = self.store.shown("ingest", &self.name);
         ftruncate(&self.file, 0)
             .map_err(|errno| call(errno, || format!("ftruncate({shown:?}, 0)")))?;
@@ -316,6 +337,9 @@ impl Ingest<'_> {
         files::write(&self.file, bytes, &self.store.shown("ingest", &self.name))?;
         self.hasher.update(bytes);
         self.written = after;
+        if let Some(growth) = self.growth {
+            growth.grown(after);
+        }
         Ok(())
     }
 
@@ -352,6 +376,9 @@ impl Ingest<'_> {
     ///
     /// [`Error::Call`].
     pub fn discard(self) -> Result<(), Error> {
+        if let Some(growth) = self.growth {
+            growth.discard();
+        }
         files::unlink(
             &self.store.ingest,
             &self.name,

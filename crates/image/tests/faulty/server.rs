@@ -1,5 +1,7 @@
 //! A registry that does as a test tells it: raw HTTP/1.1 over a loopback socket.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -31,6 +33,8 @@ pub(crate) enum Act {
     Reset(Vec<u8>),
     /// These bytes, and then one byte at a time with this pause, without end.
     Drip(Vec<u8>, Duration),
+    /// These bytes; the rest when the call has returned, and the end of the connection.
+    Wait(Vec<u8>, Box<dyn FnOnce() -> Vec<u8>>),
 }
 
 pub(crate) struct Server {
@@ -128,6 +132,10 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Request>>, act: &dyn Fn(&Request
             rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("linger");
             return;
         }
+        Act::Wait(bytes, rest) => {
+            let _ = stream.write_all(&bytes);
+            rest()
+        }
         Act::Drip(bytes, pause) => {
             let _ = stream.write_all(&bytes);
             loop {
@@ -143,6 +151,11 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Request>>, act: &dyn Fn(&Request
     // What is still unread would turn the end into a reset.
     let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
     let _ = reader.read(&mut [0; 4096]);
+}
+
+/// How an answer with a body of this length begins.
+pub(crate) fn head(length: usize) -> Vec<u8> {
+    format!("HTTP/1.1 200 x\r\ncontent-length: {length}\r\n\r\n").into_bytes()
 }
 
 fn answer(
@@ -179,8 +192,13 @@ impl Image {
             .iter()
             .map(|layer| Digest::of(layer).to_string())
             .collect();
+        Self::with("amd64", &ids, layers)
+    }
+
+    /// For another machine, or with a configuration that says something else of the layers.
+    pub(crate) fn with(architecture: &str, ids: &[String], layers: &[&[u8]]) -> Self {
         let config = format!(
-            r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":{ids:?}}}}}"#
+            r#"{{"architecture":"{architecture}","os":"linux","rootfs":{{"type":"layers","diff_ids":{ids:?}}}}}"#
         )
         .into_bytes();
         let descriptor = |media_type: &str, bytes: &[u8]| {
@@ -240,6 +258,11 @@ impl Image {
                 Act::Answer(206, vec![("content-range", range)], rest)
             }
         }
+    }
+
+    /// Which layer a request is for.
+    pub(crate) fn asked(&self, request: &Request) -> Option<usize> {
+        (0..self.layers.len()).find(|at| request.path.ends_with(&self.layer(*at)))
     }
 
     /// The end of the path of a layer.
