@@ -1,3 +1,5 @@
+//! Readers of a file that grows, ends, or begins anew.
+
 use std::io::Write as _;
 use std::thread;
 use std::time::Duration;

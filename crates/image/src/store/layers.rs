@@ -28,7 +28,10 @@ pub struct Staging<'a> {
     name: String,
 }
 
-/// How the names of directories below `ingest/` begin that are being removed.
+/// How the names of directories below `ingest/` begin that are to become layers.
+const STAGED: &str = "layer";
+
+/// How those begin that are being removed.
 pub(super) const DEAD: &str = "dead";
 
 const DIRECTORY: OFlags = OFlags::RDONLY
@@ -75,12 +78,31 @@ impl Store {
                 Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
                 made => made.map(Some),
             };
-        let (directory, name) = self.fresh("layer", make)?;
+        let (directory, name) = self.fresh(STAGED, make)?;
         Ok(Staging {
             store: self,
             directory,
             name,
         })
+    }
+
+    /// Removes what was unpacked at [`Staging::path`], as [`Staging::discard`] does: for a process that has the right over
+    /// its files where the one that staged it has not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Store`] for another path.
+    pub fn discard_staged(&self, path: &Path) -> Result<(), Error> {
+        let name = path.file_name().and_then(|name| name.to_str());
+        match name {
+            Some(name) if name.starts_with(STAGED) && path == self.shown("ingest", name) => {
+                remove_tree(&self.ingest, name)
+            }
+            _ => Err(Error::Store {
+                path: path.to_owned(),
+                why: "is no layer that is being unpacked",
+            }),
+        }
     }
 }
 
