@@ -165,7 +165,7 @@ impl<'a> Wanted<'a> {
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) pulled: Pulled,
-    layers: Layers,
+    pub(crate) layers: Layers,
 }
 
 impl Ready {
@@ -245,6 +245,15 @@ impl Images {
         Ok(pulled)
     }
 
+    /// The same for this machine, and its layers unpacked while they come.
+    pub(crate) fn pull_unpacked(&self, name: &Reference, show: &Show) -> Result<Ready, Problem> {
+        let registry = self.registry()?;
+        let mut heard = unpacking(show);
+        let (pulled, layers) = layers::pull(&self.store, &registry, name, show, &mut heard)?;
+        show.done();
+        Ok(Ready { pulled, layers })
+    }
+
     /// What of it can be run on this machine and is here whole.
     fn runnable(&self, wanted: &Wanted<'_>) -> Result<Option<Pulled>, Problem> {
         let host = Platform::host();
@@ -261,19 +270,18 @@ impl Images {
 
     /// An image to be run: as it is here, or pulled for this machine if it is not.
     pub(crate) fn ready(&self, wanted: &Wanted<'_>, show: &Show) -> Result<Ready, Problem> {
-        let pulled = match self.runnable(wanted) {
-            Ok(Some(pulled)) => pulled,
+        match self.runnable(wanted) {
+            Ok(Some(pulled)) => self.unpacked(pulled, show),
             // What is damaged is brought anew.
             Ok(None) | Err(Problem::Image(Error::Damaged { .. })) => {
                 let name = match &wanted.digest {
                     Some(digest) => wanted.name.with_digest(digest.clone()),
                     None => wanted.name.clone(),
                 };
-                self.pull(&name, &Platform::host(), show)?
+                self.pull_unpacked(&name, show)
             }
-            Err(problem) => return Err(problem),
-        };
-        self.unpacked(pulled, show)
+            Err(problem) => Err(problem),
+        }
     }
 
     /// An image that is here, pulled and unpacked: nothing is done for it.
@@ -297,11 +305,12 @@ impl Images {
 
     /// Its layers, unpacked.
     pub(crate) fn unpack(&self, pulled: &Pulled, show: &Show) -> Result<Layers, Problem> {
-        let mut heard = |_at: usize, layer: &image::Descriptor, so_far| {
-            show.unpacking(layer, so_far);
-        };
-        let layers = layers::unpack(&self.store, pulled, &mut heard)?;
+        let layers = layers::unpack(&self.store, pulled, &mut unpacking(show))?;
         show.done();
         Ok(layers)
     }
+}
+
+fn unpacking(show: &Show) -> impl FnMut(usize, &image::Descriptor, u64) {
+    |_at, layer, so_far| show.unpacking(layer, so_far)
 }

@@ -1,8 +1,11 @@
 //! How a pull is shown: a bar for each layer on a terminal, a line for each elsewhere, nothing with `-q`.
+//!
+//! A layer that is unpacked while it comes has one bar, which goes as far as its download until that is at its end: the
+//! slower of the two is what is waited for.
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use image::{Blob, Descriptor, Digest, Error, Progress};
@@ -30,7 +33,16 @@ enum How {
 pub(crate) struct Show {
     how: How,
     all: MultiProgress,
-    bars: Mutex<HashMap<Digest, ProgressBar>>,
+    bars: Mutex<HashMap<Digest, Bar>>,
+}
+
+#[derive(Debug)]
+struct Bar {
+    shown: ProgressBar,
+    /// Bytes still come.
+    comes: bool,
+    /// It is being unpacked.
+    unpacks: bool,
 }
 
 impl Show {
@@ -53,9 +65,13 @@ impl Show {
 
     /// How far unpacking a layer is.
     pub(crate) fn unpacking(&self, layer: &Descriptor, so_far: u64) {
-        let bar = self.bar(layer, "unpacking");
-        bar.set_message("unpacking");
-        bar.set_position(so_far);
+        let mut bars = self.bars();
+        let bar = self.bar(&mut bars, layer);
+        bar.unpacks = true;
+        bar.shown.set_message("unpacking");
+        if !bar.comes {
+            bar.shown.set_position(so_far);
+        }
     }
 
     /// The bars go; what was done is said by the command.
@@ -65,47 +81,59 @@ impl Show {
         let _ = self.all.clear();
     }
 
-    fn bars(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, ProgressBar>> {
+    fn bars(&self) -> MutexGuard<'_, HashMap<Digest, Bar>> {
         self.bars.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn bar(&self, part: &Descriptor, doing: &'static str) -> ProgressBar {
-        let mut bars = self.bars();
-        let bar = bars.entry(part.digest.clone()).or_insert_with(|| {
+    fn bar<'a>(&self, bars: &'a mut HashMap<Digest, Bar>, part: &Descriptor) -> &'a mut Bar {
+        bars.entry(part.digest.clone()).or_insert_with(|| {
             let style = ProgressStyle::with_template(BAR).expect("a good template");
             let bar = ProgressBar::new(part.size)
                 .with_style(style)
                 .with_prefix(part.digest.short().to_owned())
-                .with_message(doing);
-            self.all.add(bar)
-        });
-        bar.clone()
+                .with_message("waiting");
+            Bar {
+                shown: self.all.add(bar),
+                comes: false,
+                unpacks: false,
+            }
+        })
     }
 }
 
 impl Progress for Show {
     fn blobs(&self, blobs: &[Descriptor]) {
         if self.how == How::Bars {
+            let mut bars = self.bars();
             for part in blobs {
-                self.bar(part, "waiting");
+                self.bar(&mut bars, part);
             }
         }
     }
 
     fn bytes(&self, digest: &Digest, so_far: u64, shared: bool) -> bool {
-        if let Some(bar) = self.bars().get(digest) {
-            bar.set_message(match shared {
-                true => "shared",
-                false => "pulling",
-            });
-            bar.set_position(so_far);
+        if let Some(bar) = self.bars().get_mut(digest) {
+            bar.comes = true;
+            match (bar.unpacks, shared) {
+                (true, _) => {}
+                (false, true) => bar.shown.set_message("shared"),
+                (false, false) => bar.shown.set_message("pulling"),
+            }
+            bar.shown.set_position(so_far);
         }
         true
     }
 
     fn layer(&self, _at: usize, layer: &Descriptor, _blob: &Blob) -> Result<(), Error> {
         match self.how {
-            How::Bars => self.bar(layer, "pulled").set_message("pulled"),
+            How::Bars => {
+                let mut bars = self.bars();
+                let bar = self.bar(&mut bars, layer);
+                bar.comes = false;
+                if !bar.unpacks {
+                    bar.shown.set_message("pulled");
+                }
+            }
             How::Lines => {
                 let (digest, size) = (layer.digest.short(), bytes(layer.size));
                 output::stderr(&format!("{digest} here, {size}\n"));

@@ -1,22 +1,28 @@
 //! An image's layers, unpacked once and shared: what overlayfs stacks.
 //!
 //! A layer is applied by a process that has nothing else, see [`sandbox`]. Each needs the ones below it, so
-//! they are applied one after the other, lowest first.
+//! they are applied one after the other, lowest first, and those that are being downloaded as they come.
 
+mod coming;
 mod ids;
+mod one;
 pub mod sandbox;
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use image::layer::{self, Limits, OverlayAttrs};
-use image::{Blob, ChainId, Descriptor, Digest, Layer, Pulled, Reference, Store};
-use rustix::fs::{Mode, OFlags, SeekFrom};
+use image::{
+    ChainId, Coming, Descriptor, Digest, ImageConfig, Layer, Manifest, Platform, Progress, Pulled,
+    Reference, Registry, Store,
+};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use sandbox::{Order, Sandbox};
+use one::One;
+use sandbox::Sandbox;
 
 /// Why an image cannot be had as directories.
 #[derive(Debug, thiserror::Error)]
@@ -128,21 +134,71 @@ pub fn present(store: &Store, pulled: &Pulled) -> Result<Option<Layers>, Error> 
 ///
 /// [`Error`]; what was unpacked whole stays.
 pub fn unpack(store: &Store, pulled: &Pulled, heard: Heard<'_>) -> Result<Layers, Error> {
+    all(store, (&pulled.manifest, &pulled.config), None, heard)
+}
+
+/// Brings what a name leads to, and unpacks it meanwhile. Otherwise as [`image::pull`] and then [`unpack`].
+///
+/// A layer that this process is downloading is unpacked as it comes. One that is there, and one that another process
+/// downloads, is unpacked when it is whole. Must be called by the leader of the process's threads, which starts the
+/// processes that unpack: see [`ns::spawn`].
+///
+/// # Errors
+///
+/// [`Error`]. The image is there, under its name, where only unpacking has failed.
+pub fn pull(
+    store: &Store,
+    registry: &Registry,
+    name: &Reference,
+    progress: &dyn Progress,
+    heard: Heard<'_>,
+) -> Result<(Pulled, Layers), Error> {
+    let host = Platform::host();
+    let meanwhile = |coming: &Coming<'_>| {
+        let image = (coming.manifest(), coming.config());
+        all(store, image, Some(coming), heard)
+    };
+    let (pulled, layers) =
+        image::pull_meanwhile(store, registry, name, &host, progress, meanwhile)?;
+    let layers = match layers {
+        Some(layers) => layers?,
+        None => unpack(store, &pulled, heard)?,
+    };
+    Ok((pulled, layers))
+}
+
+/// All layers of an image, the missing ones lowest first.
+fn all(
+    store: &Store,
+    (manifest, config): (&Manifest, &ImageConfig),
+    coming: Option<&Coming<'_>>,
+    heard: Heard<'_>,
+) -> Result<Layers, Error> {
     let mut held: Vec<Layer> = Vec::new();
-    let chain = ChainId::all(&pulled.config.diff_ids);
     let mut sandbox = None;
-    for (at, id) in chain.iter().enumerate() {
+    for (at, id) in ChainId::all(&config.diff_ids).iter().enumerate() {
         if let Some(layer) = store.layer(id)? {
             held.push(layer);
             continue;
         }
-        let sandbox = match &mut sandbox {
+        let sandbox = match &sandbox {
             Some(sandbox) => sandbox,
-            none => none.insert(Sandbox::new()?),
+            None => sandbox.insert(Sandbox::new()?),
         };
-        let (part, diff_id) = (&pulled.manifest.layers[at], &pulled.config.diff_ids[at]);
-        let one = One { at, part, diff_id };
-        held.push(one.unpack(store, sandbox, &held, id, heard)?);
+        let one = One {
+            store,
+            sandbox,
+            at,
+            part: &manifest.layers[at],
+            diff_id: &config.diff_ids[at],
+            id,
+            below: &held,
+        };
+        let layer = match coming {
+            Some(coming) => one.as_it_comes(coming, heard)?,
+            None => one.unpack(&|| true, heard)?,
+        };
+        held.push(layer);
     }
     Ok(Layers { held })
 }
@@ -223,104 +279,6 @@ pub fn prune(store: &Store, prune: &Prune) -> Result<Gone, Error> {
 /// [`Error::Task`] where the archive could not be written, [`Error::Start`].
 pub fn export(layers: &Layers, out: BorrowedFd<'_>) -> Result<(), Error> {
     Sandbox::new()?.export(layers.directories()?, out)
-}
-
-/// One layer that is not there.
-struct One<'a> {
-    at: usize,
-    part: &'a Descriptor,
-    diff_id: &'a Digest,
-}
-
-impl One<'_> {
-    fn unpack(
-        &self,
-        store: &Store,
-        sandbox: &mut Sandbox,
-        below: &[Layer],
-        id: &ChainId,
-        heard: Heard<'_>,
-    ) -> Result<Layer, Error> {
-        let digest = &self.part.digest;
-        let blob = store.blob(digest)?.ok_or_else(|| image::Error::Absent {
-            digest: digest.clone(),
-        })?;
-        let staging = store.stage()?;
-        match self.fill(sandbox, staging.path(), &blob, below, heard) {
-            Ok(()) => Ok(staging.publish(id)?),
-            Err(error) => {
-                // The cause is what counts; a prune removes what is left.
-                let _ = staging.discard();
-                // A layer that the disk has changed is not to fail for ever: the next pull brings it anew.
-                match store
-                    .remove_damaged(std::slice::from_ref(digest))?
-                    .is_empty()
-                {
-                    true => Err(error),
-                    false => Err(Error::Image(image::Error::Damaged {
-                        digest: digest.clone(),
-                        why: "its bytes have another digest".to_owned(),
-                    })),
-                }
-            }
-        }
-    }
-
-    fn fill(
-        &self,
-        sandbox: &mut Sandbox,
-        root: PathBuf,
-        blob: &Blob,
-        below: &[Layer],
-        heard: Heard<'_>,
-    ) -> Result<(), Error> {
-        let digest = &self.part.digest;
-        let failed = |source| Error::Layer {
-            digest: digest.clone(),
-            source,
-        };
-        image::layer_compression(&self.part.media_type).map_err(|why| {
-            Error::Image(image::Error::Document {
-                what: format!("layer {digest}"),
-                why: format!("{:?}: {why}", self.part.media_type),
-            })
-        })?;
-        let order = Order {
-            root,
-            // The nearest first.
-            lowers: below
-                .iter()
-                .rev()
-                .map(|layer| layer.path().into())
-                .collect(),
-            media_type: self.part.media_type.clone(),
-            compressed: self.part.size,
-            caller_owns: sandbox.has_one_id(),
-        };
-        let mut tell = || {
-            // The child reads from the same open file, so its position is how far it has come.
-            let so_far = rustix::fs::seek(blob.as_fd(), SeekFrom::Current(0)).unwrap_or(0);
-            heard(self.at, self.part, so_far);
-        };
-        let unpacked = sandbox.unpack(&order, blob.as_fd(), &mut tell)?;
-        let unpacked = unpacked.map_err(failed)?;
-        let got = Digest::from(unpacked.compressed);
-        if digest.algorithm() == got.algorithm() && got != *digest {
-            return Err(Error::Image(image::Error::Mismatch {
-                wanted: digest.clone(),
-                got,
-            }));
-        }
-        let got = Digest::from(unpacked.plain);
-        if got != *self.diff_id {
-            return Err(Error::DiffId {
-                digest: digest.clone(),
-                wanted: self.diff_id.clone(),
-                got,
-            });
-        }
-        Ok(())
-    }
 }
 
 /// Whether the root of a layer hides all below it.

@@ -1,6 +1,6 @@
 //! Images from registries, and to them.
 
-use image::{Platform, Sent};
+use image::Sent;
 
 use super::{Pull, Push, Stop};
 use crate::images::{Images, Show, bytes};
@@ -8,9 +8,14 @@ use crate::output;
 
 pub(super) fn pull(images: &Images, asked: &Pull, quiet: bool) -> Result<String, Stop> {
     let show = Show::new(quiet);
-    let host = Platform::host();
-    let platform = asked.platform.as_ref().unwrap_or(&host);
-    let pulled = images.pull(&asked.name, platform, &show)?;
+    let (pulled, _in_use) = match &asked.platform {
+        None => {
+            let ready = images.pull_unpacked(&asked.name, &show)?;
+            (ready.pulled, Some(ready.layers))
+        }
+        // What is for another machine is not run here, and may be for sending on.
+        Some(platform) => (images.pull(&asked.name, platform, &show)?, None),
+    };
     if !pulled.was_present {
         images.keep_to_budget(quiet);
     }
@@ -19,10 +24,6 @@ pub(super) fn pull(images: &Images, asked: &Pull, quiet: bool) -> Result<String,
         true => "is up to date",
         false => "pulled",
     };
-    // What was pulled for another machine is not run here, and may be for sending on.
-    if asked.platform.is_none() {
-        images.unpacked(pulled, &show)?;
-    }
     Ok(match quiet {
         true => format!("{digest}\n"),
         false => format!("{name} {was}: {digest}\n"),

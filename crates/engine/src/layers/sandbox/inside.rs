@@ -39,6 +39,10 @@ pub fn main() -> u8 {
             let said = said.map_err(|error| chain(&error));
             return u8::from(serde_json::to_writer(File::from(result), &said).is_err());
         }
+        Ok((Task::Discard { store, staged }, _in_use)) => {
+            let gone = Store::open(&store).and_then(|store| store.discard_staged(&staged));
+            return u8::from(gone.is_err());
+        }
         Err(errno) => Err(layer::Error::Input { errno }),
     };
     let Err(said) = done else { return 0 };

@@ -4,7 +4,7 @@
 //! engine                                    the same executable, argv[0] = "ctr-layer"
 //! clone3(user, mount, net, ipc, pid, uts) ▶ waits
 //! write the id maps, GO ──────────────────▶ socket on 0 to 2; execve("/proc/self/exe")
-//! the order, the blob ────────────────────▶ pivot into the layer; the layers below read-only;
+//! the order, the blob or a pipe ──────────▶ pivot into the layer; the layers below read-only;
 //!                                           capabilities, limits, seccomp; then the first byte is read
 //!                       ◀────────────────── verdict
 //! ```
@@ -20,8 +20,8 @@ use std::io::Seek as _;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
+use image::Staging;
 use image::layer::{self, Unpacked, VERDICT, Verdict};
 use ns::{Child, Namespaces, Running};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -59,9 +59,6 @@ const TICK: Timespec = Timespec {
     tv_nsec: 100_000_000,
 };
 
-/// A thread that was joined may be seen a moment longer, and `ns` clones only in a process of one thread.
-const THREADS_END: Duration = Duration::from_secs(1);
-
 /// 128 paths fit.
 const MAX_ORDER: usize = 128 << 10;
 
@@ -69,12 +66,14 @@ const MAX_ORDER: usize = 128 << 10;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Task<O> {
-    /// The descriptor is the blob; a verdict comes back.
+    /// The descriptor is the blob, or a pipe that it comes through; a verdict comes back.
     Unpack(O),
     /// The descriptor takes an archive of all layers as one tree; a [`Report`] comes back.
     Export { layers: Vec<PathBuf> },
     /// The descriptor takes a [`Gone`], or why there is none.
     Prune { store: PathBuf, prune: Prune },
+    /// The descriptor is the directory of a layer that was begun, and keeps it in use until it is gone.
+    Discard { store: PathBuf, staged: PathBuf },
 }
 
 /// What a task without a verdict says: why it failed.
@@ -117,11 +116,12 @@ impl Sandbox {
     }
 
     /// The outer error: there was no process to unpack in.
+    /// `tell` is called ten times a second, and answers whether to go on: else there is no verdict.
     pub(super) fn unpack(
-        &mut self,
+        &self,
         order: &Order,
         blob: BorrowedFd<'_>,
-        tell: &mut dyn FnMut(),
+        tell: &mut dyn FnMut() -> bool,
     ) -> Result<Result<Unpacked, layer::Error>, Error> {
         let (ours, theirs) = sockets()?;
         let running = self.start(&theirs, ALONE)?;
@@ -175,21 +175,26 @@ impl Sandbox {
         said.map_err(|why| Error::Task { what, why })
     }
 
+    /// Removes a layer that was begun, as root of the user namespace that it was unpacked in.
+    pub(super) fn discard(&self, store: &Path, staging: &Staging<'_>) -> Result<(), Error> {
+        let (ours, theirs) = sockets()?;
+        let running = self.start(&theirs, Namespaces::NEWUSER)?;
+        drop(theirs);
+        let (store, staged) = (store.to_owned(), staging.path());
+        give::<Order>(&ours, &Task::Discard { store, staged }, staging.as_fd())?;
+        let ended = ns::pidfd::wait(running.pidfd.as_fd());
+        ended.map(drop).map_err(|errno| failed("waitid", errno))
+    }
+
     fn start(&self, socket: &OwnedFd, namespaces: Namespaces) -> Result<Running, Error> {
         let child = Child {
             namespaces,
             workload: vec![&Stdio],
+            // Those that download.
+            beside_threads: true,
             ..Child::new(&self.program)
         };
-        let begun = Instant::now();
-        let spawned = loop {
-            match ns::spawn(&child) {
-                Err(ns::Error::Threads) if begun.elapsed() < THREADS_END => {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                spawned => break spawned.map_err(|error| failed("clone3", error))?,
-            }
-        };
+        let spawned = ns::spawn(&child).map_err(|error| failed("clone3", error))?;
         write_ids(Some(spawned.pid()), &self.ids).map_err(|cause| {
             failed(
                 "write the id maps",
@@ -203,7 +208,10 @@ impl Sandbox {
     }
 }
 
-fn failed(call: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+pub(super) fn failed(
+    call: &'static str,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
     Error::Start {
         call,
         source: Box::new(source),
@@ -228,12 +236,13 @@ fn give<O: Serialize>(socket: &OwnedFd, task: &Task<O>, with: BorrowedFd<'_>) ->
         .map_err(|errno| failed("sendmsg(SCM_RIGHTS)", errno))
 }
 
-/// What the process says; `None` when it ended without a word, or said something else.
-fn verdict(socket: &OwnedFd, tell: &mut dyn FnMut()) -> Result<Option<Verdict>, Errno> {
+/// What the process says; `None` when it ended without a word, said something else, or is not waited for.
+fn verdict(socket: &OwnedFd, tell: &mut dyn FnMut() -> bool) -> Result<Option<Verdict>, Errno> {
     loop {
         let mut ready = [PollFd::new(socket, PollFlags::IN)];
         match poll(&mut ready, Some(&TICK)) {
-            Ok(0) | Err(Errno::INTR) => tell(),
+            Ok(0) | Err(Errno::INTR) if tell() => {}
+            Ok(0) | Err(Errno::INTR) => return Ok(None),
             Ok(_) => break,
             Err(errno) => return Err(errno),
         }
