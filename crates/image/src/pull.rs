@@ -78,26 +78,27 @@ pub fn pull(
     wanted: &Platform,
     progress: &dyn Progress,
 ) -> Result<Pulled, Error> {
-    let pulled = pull_meanwhile(store, registry, name, wanted, progress, |_| ());
+    let nothing = |_: &Coming<'_>| Ok::<_, Error>(());
+    let pulled = pull_meanwhile(store, registry, name, wanted, progress, nothing);
     pulled.map(|(pulled, _)| pulled)
 }
 
 /// The same, with something done on the calling thread while the layers come; `None` where none had to.
 ///
-/// What it does has no influence on the pull, which ends when both have ended. Its result is lost when the pull fails:
-/// then [`Coming`] says to it that no more will come.
+/// The pull ends when both have ended. When one fails, the other one is told, by [`Coming`] or by being stopped, and the
+/// image gets no name.
 ///
 /// # Errors
 ///
-/// As [`pull`].
-pub fn pull_meanwhile<T>(
+/// As [`pull`], and that of `meanwhile`: whichever was first.
+pub fn pull_meanwhile<T, E: From<Error>>(
     store: &Store,
     registry: &Registry,
     name: &Reference,
     wanted: &Platform,
     progress: &dyn Progress,
-    meanwhile: impl FnOnce(&Coming<'_>) -> T,
-) -> Result<(Pulled, Option<T>), Error> {
+    meanwhile: impl FnOnce(&Coming<'_>) -> Result<T, E>,
+) -> Result<(Pulled, Option<T>), E> {
     let digest = match name.digest() {
         // What a digest names cannot have changed.
         Some(digest) => Some(digest.clone()),
@@ -110,7 +111,7 @@ pub fn pull_meanwhile<T>(
             Ok(None) | Err(Error::Damaged { .. }) => {}
             // So is what a record led to that cannot be read.
             Err(error) if error.is_damage() && store.image(name).is_err() => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
     // By digest from here on: a tag may move at any moment.

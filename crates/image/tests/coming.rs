@@ -48,6 +48,7 @@ impl Scene {
             .parse()
             .expect("a name");
         let amd64: Platform = "linux/amd64".parse().expect("a platform");
+        let meanwhile = |coming: &Coming<'_>| Ok::<_, Error>(meanwhile(coming));
         pull_meanwhile(&self.store(), &registry, &name, &amd64, &Quiet, meanwhile)
     }
 

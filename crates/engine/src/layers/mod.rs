@@ -145,7 +145,7 @@ pub fn unpack(store: &Store, pulled: &Pulled, heard: Heard<'_>) -> Result<Layers
 ///
 /// # Errors
 ///
-/// [`Error`]. The image is there, under its name, where only unpacking has failed.
+/// [`Error`]. An image that cannot be unpacked gets no name, unless it had it before.
 pub fn pull(
     store: &Store,
     registry: &Registry,
@@ -161,7 +161,7 @@ pub fn pull(
     let (pulled, layers) =
         image::pull_meanwhile(store, registry, name, &host, progress, meanwhile)?;
     let layers = match layers {
-        Some(layers) => layers?,
+        Some(layers) => layers,
         None => unpack(store, &pulled, heard)?,
     };
     Ok((pulled, layers))

@@ -64,12 +64,12 @@ impl Source<'_> {
     }
 
     /// The layers, in threads that have ended when this returns, and what `meanwhile` made of them.
-    pub(super) fn layers<T>(
+    pub(super) fn layers<T, E: From<Error>>(
         &self,
         manifest: &Manifest,
         config: &ImageConfig,
-        meanwhile: impl FnOnce(&Coming<'_>) -> T,
-    ) -> Result<(Vec<Blob>, T), Error> {
+        meanwhile: impl FnOnce(&Coming<'_>) -> Result<T, E>,
+    ) -> Result<(Vec<Blob>, T), E> {
         let coming = Coming::new(manifest, config);
         // A layer that comes twice is brought once.
         let mut seen = HashSet::new();
@@ -100,22 +100,27 @@ impl Source<'_> {
                 }
             }
         };
-        let done = thread::scope(|scope| {
+        let (done, is_cause) = thread::scope(|scope| {
             let threads = THREADS.min(parts.len());
             let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             let done = meanwhile(&coming);
+            // One that gives up because no more comes is not the cause.
+            let is_cause = done.is_err() && !coming.is_over();
+            if is_cause {
+                coming.fail();
+            }
             // A scope waits for what threads do, and a join for the threads.
             for thread in threads {
                 if let Err(panic) = thread.join() {
                     std::panic::resume_unwind(panic);
                 }
             }
-            done
+            (done, is_cause)
         });
         // The first is the cause; those after it were stopped.
         match lock(&errors).drain(..).next() {
-            Some(error) => Err(error),
-            None => Ok((std::mem::take(&mut *lock(&held)), done)),
+            Some(error) if !is_cause => Err(error.into()),
+            _ => done.map(|done| (std::mem::take(&mut *lock(&held)), done)),
         }
     }
 

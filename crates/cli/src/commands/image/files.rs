@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use image::{Platform, Pulled};
 use image::archive::{self, Input, Output, Root};
+use image::{Platform, Pulled};
 
 use super::{Export, Import, Kind, Load, Save, Stop};
 use crate::images::{Images, Problem, Show};
