@@ -32,7 +32,7 @@ enum End {
     Failed,
 }
 
-/// What [`Growth::wait`] waited for.
+/// What [`Coming::layer`](crate::Coming::layer) waited for.
 #[derive(Debug)]
 pub enum Came<'a> {
     /// The blob is in the store.
