@@ -180,9 +180,18 @@ fn new_link(link: &NewLink, index: Index<'_>) -> Result<LinkMessage, Errno> {
     {
         attributes.push(LinkAttribute::Link(index(lower)?));
     }
+    if let Kind::Veth(_) = &link.kind {
+        attributes.extend(ONE_QUEUE);
+    }
     attributes.push(LinkAttribute::LinkInfo(kind(&link.kind)));
     Ok(message)
 }
+
+/// As many queues as a veth uses when nobody asks. Unasked it is made with one for each possible processor, and
+/// they are taken away again, for which the kernel waits until all readers are done (`synchronize_net` in
+/// `netif_set_real_num_tx_queues`, called by `veth_init_queues`), once for each end.
+const ONE_QUEUE: [LinkAttribute; 2] =
+    [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
 
 fn kind(kind: &Kind) -> Vec<LinkInfo> {
     let (kind, data) = match kind {
@@ -226,6 +235,7 @@ fn peer(peer: &Peer) -> LinkMessage {
     attributes.extend(peer.mtu.map(LinkAttribute::Mtu));
     attributes.extend(peer.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
     attributes.extend(peer.netns.and_then(netns));
+    attributes.extend(ONE_QUEUE);
     message
 }
 
@@ -416,6 +426,21 @@ mod tests {
         }
         expected.extend([8, 0, 8, 0, 2, 0, 0, 0]);
         assert_eq!(bytes(&request).expect("encode"), expected);
+    }
+
+    #[test]
+    fn both_ends_of_a_veth_are_born_with_one_queue() {
+        let name = |of: &str| LinkName::new(of).expect("name");
+        let veth = Kind::Veth(Peer::new(name("eth0")));
+        let request = Request::AddLink(NewLink::new(name("v0"), veth));
+        let bytes = bytes(&request).expect("encode");
+        // IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES
+        for kind in [31, 32] {
+            let mut one = vec![8, 0, kind, 0];
+            one.extend(1_u32.to_ne_bytes());
+            let found = bytes.windows(one.len()).filter(|part| **part == one);
+            assert_eq!(found.count(), 2, "{kind}");
+        }
     }
 
     #[test]

@@ -113,7 +113,8 @@ impl NewLink {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// One end of a pair, [`veth(4)`]; the other is made by the same message.
+    /// One end of a pair, [`veth(4)`]; the other is made by the same message. Each has one queue for what it
+    /// sends and one for what it receives, which is what the kernel uses unasked.
     ///
     /// [`veth(4)`]: https://man7.org/linux/man-pages/man4/veth.4.html
     Veth(Peer),
