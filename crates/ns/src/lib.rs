@@ -80,7 +80,7 @@ pub use linger::linger;
 pub use mapping::{Helpers, Setgroups, write_maps, write_maps_with};
 pub use namespace::{Namespace, setns, unshare};
 pub use program::Program;
-pub use running::{Held, Running, Spawned};
+pub use running::{Going, Held, Running, Spawned};
 pub use rustix::io::Errno;
 pub use rustix::process::Pid;
 pub use spawn::{Child, Init, Tty, spawn};

@@ -116,6 +116,13 @@ pub struct Spawned<'a> {
     child: &'a Child<'a>,
 }
 
+/// A child that goes on by itself, while its parent does something else. Dropped, it is killed and reaped.
+pub struct Going<'a> {
+    spawned: Spawned<'a>,
+    /// The second GO was sent, or is not needed.
+    released: bool,
+}
+
 /// A child that is set up and waits for the second GO. Dropped, it is killed and reaped.
 pub struct Held<'a>(Spawned<'a>);
 
@@ -204,13 +211,24 @@ impl<'a> Spawned<'a> {
     /// What failed in the child: [`Error::Step`], [`Error::Own`], [`Error::Join`],
     /// [`Error::Exec`], [`Error::KilledInSetup`]. It has been reaped then.
     pub fn go(self, passed: &[BorrowedFd<'_>]) -> Result<Running> {
-        let hold = self.child.hold;
+        self.begin(passed)?.until_running()
+    }
+
+    /// Let the child go on, with descriptors for its steps, and do not wait for it. One with
+    /// [`Child::hold`] stops after `setup` unless it is [released](Going::release) by then: so what it does
+    /// before that needs nothing of what the parent does meanwhile.
+    ///
+    /// What it may fail at is told by [`Going::until_running`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyFds`], [`Error::Parent`] when nothing could be sent.
+    pub fn begin(self, passed: &[BorrowedFd<'_>]) -> Result<Going<'a>> {
         self.control.send_go(passed)?;
-        if hold {
-            self.until_held()?.start()
-        } else {
-            self.until_running()
-        }
+        Ok(Going {
+            released: !self.child.hold,
+            spawned: self,
+        })
     }
 
     /// Let the child go on until all of `setup` is done. [`Child::hold`] must be set.
@@ -242,6 +260,8 @@ impl<'a> Spawned<'a> {
                     progress.ready = true;
                     progress.pty = pty;
                 }
+                // It was released before it got there.
+                Event::Message(Message::Held, _) if self.child.hold => {}
                 Event::Message(Message::Started, [pidfd, status]) => {
                     progress.workload_pidfd = pidfd;
                     progress.status = status;
@@ -358,6 +378,32 @@ impl<'a> Spawned<'a> {
             },
             Err(error) => error,
         }
+    }
+}
+
+impl Going<'_> {
+    /// Let the child go past where it would be held, whether it has got there or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parent`] when nothing could be sent. That the child has failed is told by
+    /// [`Going::until_running`].
+    pub fn release(&mut self) -> Result<()> {
+        if !self.released {
+            self.spawned.control.send_go(&[])?;
+            self.released = true;
+        }
+        Ok(())
+    }
+
+    /// Wait until the program is being executed; a child that would be held is released.
+    ///
+    /// # Errors
+    ///
+    /// As [`Spawned::go`].
+    pub fn until_running(mut self) -> Result<Running> {
+        self.release()?;
+        self.spawned.until_running()
     }
 }
 

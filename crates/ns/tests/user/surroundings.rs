@@ -158,6 +158,83 @@ fn a_held_child_waits_between_set_up_and_exec() {
 }
 
 #[test]
+fn a_child_that_would_be_held_sets_up_while_its_parent_does_something_else() {
+    alone(|| {
+        for init in [None, Some(Init::default())] {
+            let (read, write) = common::pipe();
+            let program = sh("echo program");
+            let stdout = common::first_becomes(1);
+            let set_up = Do(1, |_, _: &[RawFd]| {
+                // SAFETY: static bytes.
+                check(unsafe { libc::write(1, c"set up\n".as_ptr().cast(), 7) } as i32)
+            });
+            let child = Child {
+                namespaces: CONTAINER,
+                init,
+                hold: true,
+                setup: vec![&stdout, &set_up],
+                ..Child::new(&program)
+            };
+            let spawned = spawn(&child).expect("a child");
+            common::map_self(&spawned);
+            let mut going = spawned.begin(&[write.as_fd()]).expect("it goes on");
+            drop(write);
+            let mut said = [0; 32];
+            assert_eq!(rustix::io::read(&read, &mut said), Ok(7), "before release");
+            rustix::fs::fcntl_setfl(&read, rustix::fs::OFlags::NONBLOCK).expect("a flag");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            assert_eq!(rustix::io::read(&read, &mut said), Err(Errno::AGAIN));
+            rustix::fs::fcntl_setfl(&read, rustix::fs::OFlags::empty()).expect("a flag");
+            going.release().expect("released");
+            let running = going.until_running().expect("it runs");
+            assert_eq!(common::read_all(read), "program\n");
+            assert_eq!(
+                pidfd::wait(running.pidfd.as_fd()),
+                Ok(WaitStatus::Exited(0))
+            );
+        }
+    });
+}
+
+#[test]
+fn what_fails_beside_the_parent_is_told_however_late_it_asks() {
+    alone(|| {
+        let program = sh("true");
+        let fails = Do(2, |step, _: &[RawFd]| match step {
+            0 => Ok(()),
+            _ => Err(Errno::NOTTY),
+        });
+        let child = Child {
+            namespaces: CONTAINER,
+            hold: true,
+            setup: vec![&fails],
+            ..Child::new(&program)
+        };
+        for release in [false, true] {
+            let spawned = spawn(&child).expect("a child");
+            common::map_self(&spawned);
+            let mut going = spawned.begin(&[]).expect("it goes on");
+            if release {
+                going.release().expect("nobody is told");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let error = going.until_running().expect_err("a step failed");
+            assert!(
+                matches!(
+                    error,
+                    ns::Error::Step {
+                        phase: 0,
+                        step: 1,
+                        errno: Errno::NOTTY
+                    }
+                ),
+                "{error}"
+            );
+        }
+    });
+}
+
+#[test]
 fn clocks_start_at_the_offsets_asked_for() {
     alone(|| {
         const DAY: i64 = 86_400;
