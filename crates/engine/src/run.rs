@@ -72,10 +72,6 @@ fn default_data_root(uid: u32) -> PathBuf {
         .map_or(root, |data| data.join("ctr"))
 }
 
-/// So many containers are looked at by each start in search of dead ones, chosen by chance: a start costs the
-/// same beside two hundred others. What needs a name, an address or a port of a dead one looks at all.
-const SWEEP: usize = 16;
-
 /// The plan of a start that is not made, [`Plan::unmet`] included. Nothing is changed on the host.
 ///
 /// # Errors
@@ -112,17 +108,22 @@ pub fn run(spec: &Spec, options: &Options) -> Result<ExitReport, Error> {
     for note in &plan.notes {
         tracing::info!("{}", note.text);
     }
-    let mut running = match made.start(&plan, spec, &store) {
-        Ok(running) => running,
+    // The container is on its way by itself meanwhile, so this is no part of its start.
+    let meanwhile = |made: &mut Made| {
+        let share = store.share();
+        if share > 0 {
+            sweep(&store, share);
+            sweep_claims(&store, &plan, share);
+        }
+        net::service(&plan, options, made)
+    };
+    let (mut running, service) = match made.start(&plan, spec, &store, meanwhile) {
+        Ok(started) => started,
         Err(refusal) => return Err(undo(refusal, &plan, spec, made)),
     };
     clock.lap("started");
     let pid = program_pid(&running);
-    // The container runs meanwhile, so this is no part of its start.
-    sweep(&store, SWEEP);
-    sweep_claims(&store, &plan);
     let tty = running.pty.take().map(Tty::new);
-    let service = net::service(&plan, options, &mut made);
     let mut supervisor = Supervisor {
         running: &running,
         signals: &signals,
@@ -258,9 +259,9 @@ fn program_pid(running: &Running) -> Option<u32> {
 
 /// Free the address of a container that died before its record was published: it left no more than
 /// that claim.
-fn sweep_claims(store: &Store, plan: &Plan) {
+fn sweep_claims(store: &Store, plan: &Plan, most: usize) {
     if let Some(wiring) = &plan.wiring
-        && let Err(error) = crate::net::sweep(store.path(), &wiring.member, SWEEP)
+        && let Err(error) = crate::net::sweep(store.path(), &wiring.member, most)
     {
         tracing::warn!(%error, "cannot free a dead container's address");
     }

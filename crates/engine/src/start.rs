@@ -72,41 +72,58 @@ impl Made {
         self.net.name_sockets()
     }
 
-    /// Do all of it: at the end the program runs.
-    pub(crate) fn start(
+    /// Do all of it: at the end the program runs. `meanwhile` is done when nothing is left to do but to wait for
+    /// that.
+    pub(crate) fn start<T>(
         &mut self,
         plan: &Plan,
         spec: &Spec,
         store: &Store,
-    ) -> Result<Running, Refusal> {
+        meanwhile: impl FnOnce(&mut Self) -> T,
+    ) -> Result<(Running, T), Refusal> {
         self.group_dir.clone_from(&plan.cgroup);
         self.mount_point.clone_from(&plan.cgroup_mount);
         let member = plan.wiring.as_ref().map(|wiring| wiring.member.clone());
         self.net.of(store.path(), member);
         // Until both its record and its rules are there.
-        let order = plan.wiring.as_ref().map(|_| Order::shared(store.path()));
+        let mut order = plan.wiring.as_ref().map(|_| Order::shared(store.path()));
         for op in &plan.before {
             self.perform(op, spec, store, None)
                 .map_err(Refusal::Failed)?;
         }
-        drop(order);
-        let running = self.clone_child(plan, |spawned, made| {
+        let started = self.clone_child(plan, |spawned, made| {
+            let pid = Some(spawned.pid());
             for op in &plan.between {
-                made.perform(op, spec, store, Some(spawned))?;
+                made.perform(op, spec, store, pid)
+                    .map_err(Refusal::Failed)?;
             }
-            Ok(())
+            let passed: Vec<BorrowedFd<'_>> = made.mounts.iter().map(AsFd::as_fd).collect();
+            let mut going = spawned
+                .begin(&passed)
+                .map_err(|error| refusal(plan, error))?;
+            for op in &plan.beside {
+                made.perform(op, spec, store, pid)
+                    .map_err(Refusal::Failed)?;
+            }
+            going.release().map_err(|error| refusal(plan, error))?;
+            order.take();
+            let done = meanwhile(made);
+            let running = going
+                .until_running()
+                .map_err(|error| refusal(plan, error))?;
+            Ok((running, done))
         })?;
         // Their work is done, and the mounts' descriptors are the child's now.
         self.holders.clear();
         self.mounts.clear();
-        Ok(running)
+        Ok(started)
     }
 
-    fn clone_child(
+    fn clone_child<T>(
         &mut self,
         plan: &Plan,
-        between: impl FnOnce(&Spawned<'_>, &mut Self) -> Result<(), Box<Failure>>,
-    ) -> Result<Running, Refusal> {
+        then: impl FnOnce(Spawned<'_>, &mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
         let (early, setup) = (plan.early(), plan.setup());
         let program = Phase::Confine(&plan.confinement);
         let init = plan.init.as_ref().map(Phase::Confine);
@@ -135,18 +152,15 @@ impl Made {
                 // Set in the child: after READY the program may ask for it before anyone here could.
                 size: tty::size(),
             }),
+            hold: !plan.beside.is_empty(),
             ..Child::new(&exec)
         };
-        let running = ns::spawn(&child)
+        let done = ns::spawn(&child)
             .map_err(|error| refusal(plan, error))
-            .and_then(|spawned| {
-                between(&spawned, self).map_err(Refusal::Failed)?;
-                let passed: Vec<BorrowedFd<'_>> = self.mounts.iter().map(AsFd::as_fd).collect();
-                spawned.go(&passed).map_err(|error| refusal(plan, error))
-            });
+            .and_then(|spawned| then(spawned, self));
         drop(child);
         self.group = group;
-        running
+        done
     }
 
     fn perform(
@@ -154,9 +168,8 @@ impl Made {
         At { value: op, origin }: &At<Op>,
         spec: &Spec,
         store: &Store,
-        child: Option<&Spawned<'_>>,
+        pid: Option<Pid>,
     ) -> Result<(), Box<Failure>> {
-        let pid = child.map(Spawned::pid);
         let result = match op {
             Op::PublishState { .. } => self.publish(spec, store),
             Op::MakeParentGroup { dir } => make_parent_group(dir),
@@ -211,8 +224,8 @@ impl Made {
                 }
                 None => Err(Errno::SRCH.into()),
             },
-            // Sent by `go` itself, after the last of these.
-            Op::Go { .. } => Ok(()),
+            // Each is sent after the last of its list.
+            Op::Go { .. } | Op::Release => Ok(()),
         };
         result.map_err(|cause: Cause| cause.failed(op, *origin))
     }

@@ -339,6 +339,18 @@ impl Store {
 }
 
 impl Store {
+    /// How many containers this start looks at in search of dead ones, chosen by chance. To choose some, all names are
+    /// listed: beside many others that is done by few starts, so that nearly all cost the same as the first. What
+    /// needs a name, an address or a port of a dead one looks at all.
+    #[must_use]
+    pub fn share(&self) -> usize {
+        // Where directories do not count what is in them, they have one link.
+        let links = fs::fstat(&self.dir).map_or(0, |dir| dir.st_nlink);
+        let now = clock_gettime(ClockId::Monotonic).tv_nsec.unsigned_abs();
+        // The lowest bits of some clocks do not change.
+        share(links, now >> 10)
+    }
+
     /// Whether a container of this name runs: its supervisor holds the lock of its directory.
     #[must_use]
     pub fn is_running(&self, name: &str) -> bool {
@@ -548,6 +560,24 @@ fn entries(dir: &OwnedFd) -> Result<Vec<OsString>, Errno> {
     Ok(names)
 }
 
+/// Each start looks at so many containers, in all.
+const SHARE: usize = 16;
+/// While there are no more than these.
+const FEW: u64 = 32;
+/// Beside more, one start of so many looks for all of them.
+const STARTS: u64 = 16;
+
+/// What [`Store::share`] says, where there are `containers`, and chance is `chance`.
+fn share(containers: u64, chance: u64) -> usize {
+    if containers <= FEW {
+        SHARE
+    } else if chance.is_multiple_of(STARTS) {
+        SHARE * STARTS as usize
+    } else {
+        0
+    }
+}
+
 /// `most` of them, neighbours, from a place that the clock chooses.
 fn some_of<T>(mut all: Vec<T>, most: usize) -> Vec<T> {
     if all.len() > most {
@@ -643,6 +673,18 @@ mod tests {
         assert_eq!(recovered, ["dead"]);
         assert_eq!(names(&store), ["alive"]);
         alive.remove().expect("removable");
+    }
+
+    #[test]
+    fn starts_look_at_sixteen_each_or_one_of_them_for_all() {
+        for containers in [1, 3, FEW, FEW + 1, 1000] {
+            let looked: usize = (0..160).map(|chance| share(containers, chance)).sum();
+            assert_eq!(looked, 160 * SHARE, "{containers}");
+        }
+        assert_eq!(share(3, 1), SHARE);
+        assert_eq!(share(1000, 1), 0);
+        let (_tmp, store) = store();
+        assert_eq!(store.share(), SHARE);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What exists of a container's network: made by the operations of a plan, undone after its end.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub(crate) struct Held {
     /// Of the container's supervisor.
     run_root: PathBuf,
     names: Option<Sockets>,
+    /// The container's network namespace, until all is there. It would live as long as this.
+    namespace: Option<OwnedFd>,
     pasta: Option<Pasta>,
 }
 
@@ -110,13 +112,15 @@ impl Held {
                 }
             }
             NetOp::Links { requests, .. } => {
-                let netns = pid.map(|pid| Netns::Pid(pid.as_raw_nonzero().get().unsigned_abs()));
+                let netns = self.namespace.as_ref();
+                let netns = netns.map(|namespace| Netns::Fd(namespace.as_raw_fd()));
                 let ready = |request: &Request| match netns {
                     Some(netns) => request.for_container(netns),
                     None => request.clone(),
                 };
-                let requests: Vec<Request> = requests.iter().map(ready).collect();
-                netns::route::Socket::open()?.apply(&requests)?;
+                let ready: Vec<Request> = requests.iter().map(ready).collect();
+                let made = netns::route::Socket::open()?.apply(&ready);
+                made.map_err(|error| as_planned(error, requests))?;
             }
             NetOp::Settings(settings) => {
                 netns::sysctl::apply(settings)?;
@@ -131,8 +135,9 @@ impl Held {
                     claim.publish(name, aliases)?;
                 }
             }
+            NetOp::HoldNamespace => self.namespace = Some(namespace(child()?, "net")?),
             NetOp::Inside(requests) => {
-                let namespace = namespace(child()?, "net")?;
+                let namespace = self.namespace.take().ok_or(Errno::BADF)?;
                 let resolver = SocketAddr::new(netns::RESOLVER.into(), DNS_PORT);
                 let made = netns::within(namespace.as_fd(), || {
                     netns::route::Socket::open()?.apply(requests)?;
@@ -168,6 +173,16 @@ impl Held {
         self.slow.extend(self.firewall.map(OwnedFd::from));
         self.slow
     }
+}
+
+/// The error in words of the plan, which knows no descriptor.
+fn as_planned(mut error: netns::Error, requests: &[Request]) -> netns::Error {
+    if let netns::Error::Request { index, request, .. } = &mut error
+        && let Some(planned) = requests.get(*index)
+    {
+        *request = planned.describe();
+    }
+    error
 }
 
 /// Take a dead container out of the firewall, but for what a living one has by now: its address, its

@@ -8,6 +8,7 @@ pub(crate) mod begin;
 mod claim;
 mod define;
 pub(crate) mod facts;
+mod guard;
 pub(crate) mod heal;
 mod held;
 pub mod manage;

@@ -54,6 +54,9 @@ pub enum NetOp {
         /// Whose names they are.
         addresses: Vec<IpAddr>,
     },
+    /// Keep the container's network namespace by a descriptor, for what follows: whatever becomes of the
+    /// child meanwhile is no error of ours.
+    HoldNamespace,
     /// In the container's network namespace: its interfaces, and the sockets on which its supervisor
     /// answers name queries.
     Inside(Vec<Request>),
@@ -96,6 +99,9 @@ impl NetOp {
                 let requests = requests.iter().map(Request::describe);
                 [there].into_iter().chain(requests).chain([back]).collect()
             }
+            Self::HoldNamespace => {
+                vec!["openat(AT_FDCWD, \"/proc/PID/ns/net\", O_RDONLY|O_CLOEXEC)".into()]
+            }
             Self::Settings(settings) => settings.iter().map(Setting::describe).collect(),
             Self::Firewall(batch) => batch.changes.iter().map(ToString::to_string).collect(),
             Self::PublishNames {
@@ -123,6 +129,7 @@ impl NetOp {
             Self::Settings(_) => "what a bridge needs of the host",
             Self::Firewall(_) => "what may pass, and where published ports lead",
             Self::PublishNames { .. } => "others on the network find it by name",
+            Self::HoldNamespace => "where its interfaces will be",
             Self::Inside(_) => "its own interfaces, in its network namespace",
             Self::Pasta { .. } => "a network without privileges",
         }
@@ -140,6 +147,7 @@ impl NetOp {
                 Some("the container's interfaces die with its namespace, the bridge stays".into())
             }
             Self::Firewall(_) => Some("delete what is the container's".into()),
+            Self::HoldNamespace => Some("close".into()),
             Self::Pasta { .. } => Some("SIGTERM, and SIGKILL with its supervisor".into()),
             Self::Define { .. } | Self::Settings(_) => None,
         }

@@ -72,6 +72,13 @@ impl Order {
     }
 }
 
+impl Drop for Order {
+    /// Said, since a child has a copy of the descriptor until it executes something.
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use netns::nft::{Seen, Watch};
 use netns::{Event, Limits, Server, Sockets, Zone};
 
 use super::define::Networks;
+use super::guard::Guard;
 use super::heal;
 
 /// The port of DNS.
@@ -17,7 +17,7 @@ pub(crate) const DNS_PORT: u16 = 53;
 /// A container's network, looked after.
 pub(crate) struct Service {
     names: Server,
-    watch: Option<Watch>,
+    guard: Option<Guard>,
     roots: Roots,
 }
 
@@ -45,12 +45,12 @@ impl Service {
             Box::new(report),
         )?;
         // Without it the network works all the same.
-        let watch = Watch::open()
-            .inspect_err(|error| tracing::warn!(%error, "a flushed firewall will not be noticed"))
+        let guard = Guard::later(&roots.run)
+            .inspect_err(|error| unguarded(error))
             .ok();
         Ok(Self {
             names,
-            watch,
+            guard,
             roots,
         })
     }
@@ -59,36 +59,36 @@ impl Service {
     pub(crate) fn interest(&self) -> [Option<BorrowedFd<'_>>; 2] {
         [
             Some(self.names.as_fd()),
-            self.watch.as_ref().map(AsFd::as_fd),
+            self.guard.as_ref().map(AsFd::as_fd),
         ]
     }
 
     /// Its watch on the firewall, to be closed when there is time.
     pub(crate) fn into_watch(self) -> Option<OwnedFd> {
-        self.watch.map(OwnedFd::from)
+        self.guard.and_then(Guard::into_watch)
     }
 
-    /// There are queries, or somebody changed the firewall.
+    /// There are queries, or somebody changed the firewall, or nobody watches it.
     pub(crate) fn turn(&mut self) {
         if let Err(error) = self.names.turn() {
             tracing::warn!(%error, "names");
         }
-        let Some(watch) = &mut self.watch else { return };
-        let ours = match watch.take() {
-            Ok(Seen::Nothing) => false,
-            Ok(Seen::Changed(tables)) => {
-                let name = super::facts::table_name(&self.roots.run);
-                tables.iter().any(|table| table.name == name)
+        let Some(guard) = &mut self.guard else { return };
+        match guard.turn(&self.roots.run) {
+            Ok(false) => {}
+            Ok(true) => {
+                if let Err(error) = heal::heal_if_changed(&self.roots) {
+                    tracing::warn!(%error, "the firewall could not be mended");
+                }
             }
-            Ok(Seen::Overrun) => true,
             Err(error) => {
-                tracing::warn!(%error, "a flushed firewall will not be noticed");
-                self.watch = None;
-                return;
+                unguarded(&error);
+                self.guard = None;
             }
-        };
-        if ours && let Err(error) = heal::heal_if_changed(&self.roots) {
-            tracing::warn!(%error, "the firewall could not be mended");
         }
     }
+}
+
+fn unguarded(error: &dyn std::error::Error) {
+    tracing::warn!(%error, "a flushed firewall will not be noticed");
 }

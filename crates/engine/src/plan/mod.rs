@@ -28,7 +28,6 @@ use ns::Namespaces;
 
 use crate::error::Diagnostic;
 use crate::host::{Cgroup, Host, IdSource};
-use crate::net::NetOp;
 use crate::net::wiring::Wiring;
 use crate::spec::{At, Origin, Spec};
 use crate::steps::{Phase, Uts};
@@ -71,6 +70,9 @@ pub struct Plan {
     pub cgroup_mount: Option<PathBuf>,
     /// What the supervisor does between the clone and GO.
     pub between: Vec<At<Op>>,
+    /// What it does while the child builds its tree. The child, which needs nothing of it for that, executes
+    /// nothing before all of it is done.
+    pub beside: Vec<At<Op>>,
     /// The program's ids in the container.
     pub user: Credentials,
     /// The program.
@@ -141,6 +143,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
     let parts = parts(spec, host)?;
     let before = before(spec, host, &parts);
     let between = between(spec, &parts);
+    let beside = beside(&parts);
     let Parts {
         user,
         ids,
@@ -166,6 +169,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
             Cgroup::Unavailable { .. } => None,
         },
         between,
+        beside,
         user,
         exec,
         tty: spec.process.tty.clone(),
@@ -249,19 +253,11 @@ fn before(spec: &Spec, host: &Host, parts: &Parts) -> Vec<At<Op>> {
         .iter()
         .filter_map(|ids| claim(ids, host))
         .collect();
-    // A claim says itself whose it is.
-    let (claim, network): (Vec<_>, Vec<_>) = parts.network.before.iter().cloned().partition(|op| {
-        matches!(
-            op.value,
-            Op::Net(NetOp::Define { .. } | NetOp::ClaimAddress { .. })
-        )
-    });
-    ops.extend(claim);
+    ops.extend(parts.network.claims.iter().cloned());
     ops.push(At {
         value: publish,
         origin: spec.name.origin,
     });
-    ops.extend(network);
     ops.extend(parts.group.ops.iter().cloned());
     ops.extend(parts.tree.before.iter().cloned());
     ops
@@ -288,6 +284,13 @@ fn between(spec: &Spec, parts: &Parts) -> Vec<At<Op>> {
             mounts: parts.tree.passed,
         })])
         .collect()
+}
+
+/// What nothing of the child's steps rests on, and the word that it is done.
+fn beside(parts: &Parts) -> Vec<At<Op>> {
+    let wire = &parts.network.beside;
+    let release = (!wire.is_empty()).then(|| At::default_of(Op::Release));
+    wire.iter().cloned().chain(release).collect()
 }
 
 /// The claim of the ids, where they are a range of this machine.
@@ -364,7 +367,7 @@ impl Plan {
 
     /// Every operation in words, in the order of execution. Where two processes run side by side,
     /// those of one are listed before those of the other: the first steps of the container's PID 1
-    /// and the maps its supervisor writes meanwhile, later the init and the program.
+    /// and the maps its supervisor writes meanwhile, its network and its tree, later the init and the program.
     #[must_use]
     pub fn operations(&self) -> Vec<Operation> {
         let mut list = Vec::new();
@@ -383,6 +386,7 @@ impl Plan {
             self.child(Who::Init, &phase, &mut list);
         }
         self.supervisor(&self.between, &mut list);
+        self.supervisor(&self.beside, &mut list);
         for phase in self.setup() {
             self.child(Who::Init, &phase, &mut list);
         }

@@ -29,8 +29,12 @@ pub(super) struct Texts {
 /// What the supervisor does for it.
 #[derive(Default)]
 pub(super) struct Resolved {
-    pub(super) before: Vec<At<Op>>,
+    /// Claims, which say themselves whose they are.
+    pub(super) claims: Vec<At<Op>>,
+    /// After the clone, before GO.
     pub(super) between: Vec<At<Op>>,
+    /// While the child goes on. It executes nothing before.
+    pub(super) beside: Vec<At<Op>>,
     pub(super) wiring: Option<Wiring>,
     /// The supervisor puts interfaces into its namespace, `lo` among them, before GO.
     pub(super) wired: bool,
@@ -92,15 +96,17 @@ fn bridged(
         origin,
     };
     let dir = host.state_root.join("net").join(&facts.network.name);
-    let mut before = Vec::new();
+    let mut claims = Vec::new();
     if let Some(path) = facts.new.then(|| facts.path.clone()) {
-        before.push(at(NetOp::Define { path }));
+        claims.push(at(NetOp::Define { path }));
     }
-    before.push(at(NetOp::ClaimAddress {
+    claims.push(at(NetOp::ClaimAddress {
         dir: dir.join("leases"),
         address: wiring.member.v4,
     }));
-    before.extend(asked.publish.first().map(|first| At {
+    let mut between = vec![at(NetOp::HoldNamespace)];
+    let mut wire = Vec::new();
+    wire.extend(asked.publish.first().map(|first| At {
         value: Op::Net(NetOp::ReservePorts {
             publish: asked.publish.clone(),
             loopback6: wiring.loopback6,
@@ -108,19 +114,19 @@ fn bridged(
         origin: first.origin,
     }));
     if !wiring.bridge.is_empty() {
-        before.push(at(NetOp::Links {
+        wire.push(at(NetOp::Links {
             purpose: BRIDGE,
             requests: wiring.bridge.clone(),
             shared: true,
         }));
     }
     if !wiring.settings.is_empty() {
-        before.push(at(NetOp::Settings(wiring.settings.clone())));
+        wire.push(at(NetOp::Settings(wiring.settings.clone())));
     }
-    before.push(at(NetOp::Firewall(wiring.firewall.clone())));
+    wire.push(at(NetOp::Firewall(wiring.firewall.clone())));
     let v6 = wiring.member.v6.map(IpAddr::V6);
     let addresses = [IpAddr::V4(wiring.member.v4)].into_iter().chain(v6);
-    before.push(at(NetOp::PublishNames {
+    wire.push(at(NetOp::PublishNames {
         dir: dir.join("names"),
         names: names(spec, asked),
         addresses: addresses.collect(),
@@ -130,10 +136,18 @@ fn bridged(
         requests: wiring.pair.clone(),
         shared: false,
     };
-    let between = vec![at(pair), at(NetOp::Inside(wiring.inside.clone()))];
+    wire.extend([at(pair), at(NetOp::Inside(wiring.inside.clone()))]);
+    let beside = match of_interfaces(spec) {
+        false => wire,
+        true => {
+            between.append(&mut wire);
+            Vec::new()
+        }
+    };
     Ok(Resolved {
-        before,
+        claims,
         between,
+        beside,
         notes: forwarding_note(&wiring),
         wiring: Some(wiring),
         wired: true,
@@ -143,6 +157,13 @@ fn bridged(
             resolv_conf: Some(resolv.into_bytes()),
         },
     })
+}
+
+/// Whether the child sets kernel parameters that there are for each interface, or that decide what a new one
+/// begins with: the interfaces come first then.
+fn of_interfaces(spec: &Spec) -> bool {
+    let mut asked = spec.sysctls.iter();
+    asked.any(|sysctl| sysctl.value.0.starts_with("net."))
 }
 
 /// In the network namespace of another container.

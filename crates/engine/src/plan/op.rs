@@ -92,6 +92,8 @@ pub enum Op {
         /// How many.
         mounts: usize,
     },
+    /// Let the child execute, which would wait for that when all else is done.
+    Release,
 }
 
 /// The user namespace that maps a mount's ids.
@@ -170,7 +172,7 @@ impl Op {
                 Path::new("/proc/PID/oom_score_adj"),
                 &value.to_string(),
             )],
-            Self::Go { mounts: 0 } => vec!["sendmsg(child, GO)".into()],
+            Self::Release | Self::Go { mounts: 0 } => vec!["sendmsg(child, GO)".into()],
             Self::Go { mounts } => {
                 vec![format!("sendmsg(child, GO, SCM_RIGHTS, [{mounts} mounts])")]
             }
@@ -196,6 +198,7 @@ impl Op {
             Self::IdmapMount { .. } => "files look as if owned by the container's ids",
             Self::Prlimit(_) | Self::OomScoreAdj(_) => "limits only the supervisor may set",
             Self::Go { .. } => "go",
+            Self::Release => "its network is there: go on and execute",
         }
     }
 

@@ -430,13 +430,18 @@ fn a_container_on_a_network_gets_a_bridge_an_address_and_its_port() {
             .position(|call| call.contains(text))
             .expect("planned")
     };
+    let order = [
+        "clone3(",
+        "/proc/PID/ns/net",
+        "sendmsg(child, GO, SCM_RIGHTS",
+        "RTM_NEWLINK veth",
+        "RTM_NEWADDR 10.120.0.9/24",
+        "sendmsg(child, GO)",
+        "execve(",
+    ];
     assert!(
-        at("clone3(") < at("RTM_NEWLINK veth"),
-        "its namespace comes first"
-    );
-    assert!(
-        at("RTM_NEWLINK veth") < at("sendmsg(child, GO"),
-        "and the program last"
+        order.is_sorted_by_key(|text| at(text)),
+        "its namespace comes first, its tree meanwhile, and the program last: {calls:#?}"
     );
     assert!(
         calls[at("clone3(")].contains("CLONE_NEWNET"),
@@ -449,6 +454,26 @@ fn a_container_on_a_network_gets_a_bridge_an_address_and_its_port() {
             .any(|note| note.text.contains("up0/forwarding")),
         "{:?}",
         plan.notes
+    );
+}
+
+#[test]
+fn kernel_parameters_of_interfaces_are_set_when_these_are_there() {
+    let (mut spec, host) = networked();
+    spec.sysctls = vec![At::line(
+        9,
+        ("net.ipv4.conf.eth0.rp_filter".into(), "1".into()),
+    )];
+    let calls = calls(&plan(&spec, &host).expect("a plan"));
+    let at = |text: &str| {
+        let mut all = calls.iter();
+        all.position(|call| call.contains(text)).expect("planned")
+    };
+    assert!(at("/proc/PID/ns/net") < at("RTM_NEWLINK veth"));
+    assert!(at("RTM_NEWADDR 10.120.0.9/24") < at("sendmsg(child, GO, SCM_RIGHTS"));
+    assert!(
+        !calls.iter().any(|call| call == "sendmsg(child, GO)"),
+        "it is not held"
     );
 }
 
