@@ -165,7 +165,7 @@ impl Store {
         record: &Record,
         mut recover: impl FnMut(&Record),
     ) -> StateResult<StateDir> {
-        let temporary = format!(".new.{}.{}", record.supervisor, record.name);
+        let temporary = format!("{NEW}{}.{}", record.supervisor, record.name);
         match fs::mkdirat(&self.dir, &temporary, Mode::RWXU) {
             // Only a dead process of our pid can have left it.
             Err(Errno::EXIST) => {
@@ -324,7 +324,10 @@ impl Store {
             }
             let swept = match self.occupant(name) {
                 Ok(Occupant::Dead { _lock, record }) => {
-                    if let Some(record) = &record {
+                    // Nothing is made before the record has its name: what a half-made one tells of is another's,
+                    // perhaps our own.
+                    let published = !name.starts_with(NEW);
+                    if let Some(record) = record.as_ref().filter(|_| published) {
                         recover(record);
                     }
                     self.delete(name)
@@ -409,9 +412,12 @@ fn is_ours(name: &str) -> bool {
     ["ids", "net"].contains(&name)
 }
 
-/// `.new.PID.NAME`, between its mkdir and its flock.
+/// What a directory is called before it is whole: `.new.PID.NAME`.
+const NEW: &str = ".new.";
+
+/// Between its mkdir and its flock.
 fn half_made_by_a_living_process(name: &str) -> bool {
-    name.strip_prefix(".new.")
+    name.strip_prefix(NEW)
         .and_then(|rest| rest.split_once('.'))
         .and_then(|(pid, _)| pid.parse::<i32>().ok())
         .and_then(rustix::process::Pid::from_raw)
@@ -672,6 +678,21 @@ mod tests {
             .expect("swept");
         assert_eq!(recovered, ["dead"]);
         assert_eq!(names(&store), ["alive"]);
+        alive.remove().expect("removable");
+    }
+
+    #[test]
+    fn what_was_never_published_is_removed_and_not_recovered_from() {
+        let (_tmp, store) = store();
+        drop(store.publish(&record("web"), |_| ()).expect("free"));
+        let half = store.path().join(".new.999999999.web");
+        std::fs::rename(store.path().join("web"), half).expect("half-made");
+        let alive = store.publish(&record("web"), |_| ()).expect("free");
+        store
+            .sweep(usize::MAX, |dead| panic!("{} lives", dead.name))
+            .expect("swept");
+        assert_eq!(names(&store), ["web"]);
+        assert!(store.is_running("web"));
         alive.remove().expect("removable");
     }
 
