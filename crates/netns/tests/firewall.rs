@@ -16,7 +16,10 @@ use netns::nft::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use world::{World, any, arrives, arrives_not, dial, from_whom, in_namespaces, ip, prefix, sysctl};
+use rustix::net::{RecvFlags, SocketType};
+use world::{
+    Space, World, any, arrives, arrives_not, dial, from_whom, in_namespaces, ip, prefix, sysctl,
+};
 
 fn address(text: &str) -> IpAddr {
     text.parse().expect("address")
@@ -338,6 +341,62 @@ fn a_container_sends_from_its_own_addresses_only_when_bridges_call_iptables() {
     in_namespaces(
         "a_container_sends_from_its_own_addresses_only_when_bridges_call_iptables",
         || spoofed(true),
+    );
+}
+
+/// The type of each ICMPv6 message that comes in from a hardware address, as long as it is waited for.
+fn icmp6_types(space: &Space, from: [u8; 6], patience: Duration) -> Vec<u8> {
+    space.run(move || {
+        let ip6 = rustix::net::Protocol::from_raw(
+            std::num::NonZeroU32::new(u32::from(0x86dd_u16.to_be())).expect("not 0"),
+        );
+        let (family, kind) = (rustix::net::AddressFamily::PACKET, SocketType::RAW);
+        let socket = rustix::net::socket(family, kind, Some(ip6)).expect("a packet socket");
+        let wait = Some(Duration::from_millis(100));
+        let timeout = rustix::net::sockopt::Timeout::Recv;
+        rustix::net::sockopt::set_socket_timeout(&socket, timeout, wait).expect("a timeout");
+        let mut types = Vec::new();
+        let until = Instant::now() + patience;
+        while Instant::now() < until {
+            let mut frame = [0; 1500];
+            if rustix::net::recv(&socket, &mut frame[..], RecvFlags::empty()).is_err()
+                || frame[6..12] != from
+            {
+                continue;
+            }
+            // Behind Ethernet's header and IPv6's, and behind the one of options, where there is one.
+            types.extend(match (frame[20], frame[54]) {
+                (58, kind) => Some(kind),
+                (0, 58) => Some(frame[54 + 8 * (1 + usize::from(frame[55]))]),
+                _ => None,
+            });
+        }
+        types
+    })
+}
+
+#[test]
+fn what_a_container_listens_to_is_not_told_to_all_others() {
+    in_namespaces(
+        "what_a_container_listens_to_is_not_told_to_all_others",
+        || {
+            let mut world = World::new(false);
+            world.network(1, |_| {});
+            let one = world.container(1, 2, |_| {});
+            let other = world.container(1, 3, |_| {});
+            one.ip("link set eth0 address 02:00:00:00:00:77");
+            let address = [2, 0, 0, 0, 0, 0x77];
+            // It joins the group of that address, and looks for a duplicate of it.
+            let joins = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(300));
+                one.ip("addr add fd00:1::77:7777/64 dev eth0");
+                one
+            });
+            let types = icmp6_types(&other, address, Duration::from_secs(4));
+            drop(joins.join().expect("it has joined"));
+            assert!(types.contains(&135), "others hear it: {types:?}");
+            assert!(!types.contains(&143), "{types:?}");
+        },
     );
 }
 

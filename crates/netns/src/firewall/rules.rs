@@ -417,6 +417,12 @@ fn sources6() -> Lines {
             "a container is no router",
             vec![ip6(), icmp6(137, 137), drop()],
         ),
+        // Sent by each container that starts, to every port, and nobody keeps account of it: the bridge floods
+        // multicast in any case.
+        (
+            "who listens to multicast",
+            vec![ip6(), icmp6(143, 143), drop()],
+        ),
         ("neighbour of another's address", neighbour),
         (
             "own address",
