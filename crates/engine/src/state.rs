@@ -9,6 +9,8 @@
 //!
 //! Id ranges are claimed the same way, by a locked file each.
 
+mod sweep;
+
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -16,7 +18,6 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{StateError, StateResult};
@@ -308,52 +309,9 @@ impl Store {
         }
         unlink(&self.dir, name.as_ref(), AtFlags::REMOVEDIR).map_err(self.call("unlinkat", name))
     }
-
-    /// Clean up after every container whose supervisor died: `recover` gets each one's record
-    /// before its directory goes.
-    ///
-    /// # Errors
-    /// The first failing call; the others were tried all the same.
-    pub fn sweep(&self, most: usize, mut recover: impl FnMut(&Record)) -> StateResult<()> {
-        let mut first = self.sweep_ids(most);
-        let names = entries(&self.dir).map_err(self.call("getdents64", ""))?;
-        for name in some_of(names, most) {
-            let Some(name) = name.to_str() else { continue };
-            if is_ours(name) || half_made_by_a_living_process(name) {
-                continue;
-            }
-            let swept = match self.occupant(name) {
-                Ok(Occupant::Dead { _lock, record }) => {
-                    // Nothing is made before the record has its name: what a half-made one tells of is another's,
-                    // perhaps our own.
-                    let published = !name.starts_with(NEW);
-                    if let Some(record) = record.as_ref().filter(|_| published) {
-                        recover(record);
-                    }
-                    self.delete(name)
-                }
-                Ok(Occupant::Nobody | Occupant::Alive) => Ok(()),
-                Err(error) => Err(error),
-            };
-            first = first.and(swept);
-        }
-        first
-    }
 }
 
 impl Store {
-    /// How many containers this start looks at in search of dead ones, chosen by chance. To choose some, all names are
-    /// listed: beside many others that is done by few starts, so that nearly all cost the same as the first. What
-    /// needs a name, an address or a port of a dead one looks at all.
-    #[must_use]
-    pub fn share(&self) -> usize {
-        // Where directories do not count what is in them, they have one link.
-        let links = fs::fstat(&self.dir).map_or(0, |dir| dir.st_nlink);
-        let now = clock_gettime(ClockId::Monotonic).tv_nsec.unsigned_abs();
-        // The lowest bits of some clocks do not change.
-        share(links, now >> 10)
-    }
-
     /// Whether a container of this name runs: its supervisor holds the lock of its directory.
     #[must_use]
     pub fn is_running(&self, name: &str) -> bool {
@@ -381,30 +339,6 @@ impl Store {
             .filter_map(|name| self.record(name))
             .collect()
     }
-
-    /// Unlink the claims of dead containers.
-    fn sweep_ids(&self, most: usize) -> StateResult<()> {
-        let dir = match self.open_dir("ids") {
-            Err(StateError::Call {
-                errno: Errno::NOENT,
-                ..
-            }) => return Ok(()),
-            other => other?,
-        };
-        let names = entries(&dir).map_err(self.call("getdents64", "ids"))?;
-        for name in some_of(names, most) {
-            let Some(slot) = name.to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            // Ours only while we hold it: unlinked under the lock, as its owner would have.
-            if let Some(_file) =
-                lock_slot(&dir, slot, OFlags::empty()).map_err(self.call("flock", "ids"))?
-            {
-                unlink(&dir, &name, AtFlags::empty()).map_err(self.call("unlinkat", "ids"))?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Directories of the run root that are no container's: no container may have these names.
@@ -414,15 +348,6 @@ fn is_ours(name: &str) -> bool {
 
 /// What a directory is called before it is whole: `.new.PID.NAME`.
 const NEW: &str = ".new.";
-
-/// Between its mkdir and its flock.
-fn half_made_by_a_living_process(name: &str) -> bool {
-    name.strip_prefix(NEW)
-        .and_then(|rest| rest.split_once('.'))
-        .and_then(|(pid, _)| pid.parse::<i32>().ok())
-        .and_then(rustix::process::Pid::from_raw)
-        .is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(Errno::SRCH))
-}
 
 impl StateDir {
     /// The open, locked directory.
@@ -566,35 +491,6 @@ fn entries(dir: &OwnedFd) -> Result<Vec<OsString>, Errno> {
     Ok(names)
 }
 
-/// Each start looks at so many containers, in all.
-const SHARE: usize = 16;
-/// While there are no more than these.
-const FEW: u64 = 32;
-/// Beside more, one start of so many looks for all of them.
-const STARTS: u64 = 16;
-
-/// What [`Store::share`] says, where there are `containers`, and chance is `chance`.
-fn share(containers: u64, chance: u64) -> usize {
-    if containers <= FEW {
-        SHARE
-    } else if chance.is_multiple_of(STARTS) {
-        SHARE * STARTS as usize
-    } else {
-        0
-    }
-}
-
-/// `most` of them, neighbours, from a place that the clock chooses.
-fn some_of<T>(mut all: Vec<T>, most: usize) -> Vec<T> {
-    if all.len() > most {
-        let now = clock_gettime(ClockId::Monotonic).tv_nsec.unsigned_abs();
-        let place = now % all.len() as u64;
-        all.rotate_left(place as usize);
-        all.truncate(most);
-    }
-    all
-}
-
 fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         let written = rustix::io::retry_on_intr(|| rustix::io::write(file, bytes))?;
@@ -694,31 +590,6 @@ mod tests {
         assert_eq!(names(&store), ["web"]);
         assert!(store.is_running("web"));
         alive.remove().expect("removable");
-    }
-
-    #[test]
-    fn starts_look_at_sixteen_each_or_one_of_them_for_all() {
-        for containers in [1, 3, FEW, FEW + 1, 1000] {
-            let looked: usize = (0..160).map(|chance| share(containers, chance)).sum();
-            assert_eq!(looked, 160 * SHARE, "{containers}");
-        }
-        assert_eq!(share(3, 1), SHARE);
-        assert_eq!(share(1000, 1), 0);
-        let (_tmp, store) = store();
-        assert_eq!(store.share(), SHARE);
-    }
-
-    #[test]
-    fn a_sweep_of_some_looks_at_no_more_and_comes_to_all_in_time() {
-        let all: Vec<usize> = (0..100).collect();
-        assert_eq!(some_of(all.clone(), 100), all);
-        let mut seen = std::collections::BTreeSet::new();
-        for _ in 0..10_000 {
-            let some = some_of(all.clone(), 16);
-            assert_eq!(some.len(), 16);
-            seen.extend(some);
-        }
-        assert_eq!(seen.len(), 100);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::thread;
 use std::time::Duration;
 
-use e2e::{Case, Outcome, Space, World, patience, strace, wait_for};
+use e2e::{Case, Outcome, Space, Started, World, patience, strace, wait_for};
 use netns::route::{LinkName, Request};
 use rustix::process::Signal;
 
@@ -64,6 +64,52 @@ fn a_flushed_ruleset_is_written_anew_by_the_supervisors() {
 #[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
 fn a_deleted_table_is_written_anew_by_the_supervisors() {
     networked(|case, world| healed(case, world, &["delete", "table", "inet", "ctr"]));
+}
+
+/// Whether a container's supervisor is the one that watches the firewall: it has the FIFO open for writing,
+/// proc_pid_fdinfo(5).
+fn watches(container: &Started) -> bool {
+    let process = format!("/proc/{}", container.pid());
+    let fds = fs::read_dir(format!("{process}/fd")).expect("its descriptors");
+    fds.flatten()
+        .filter(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.ends_with("net/.watch")))
+        .filter_map(|fd| {
+            let number = fd.file_name().into_string().ok()?;
+            fs::read_to_string(format!("{process}/fdinfo/{number}")).ok()
+        })
+        .any(|info| {
+            let mut lines = info.lines();
+            let flags = lines.find_map(|line| line.strip_prefix("flags:"));
+            flags.is_some_and(|flags| flags.trim().ends_with('2'))
+        })
+}
+
+#[test]
+#[ignore = "vm: needs CAP_SYS_ADMIN; cargo xtask test-vm"]
+fn one_supervisor_watches_and_when_it_is_killed_another_one_does() {
+    networked(|case, world| {
+        let first = up(case, "first", "");
+        wait_for("it watches", || watches(&first).then_some(()));
+        let web = up(case, "web", PUBLISHED);
+        let client = up(case, "client", "");
+        thread::sleep(Duration::from_millis(500));
+        assert!(!watches(&web) && !watches(&client), "one is enough");
+        first.signal(Signal::KILL);
+        assert_eq!(first.end().signal, Some(9));
+        let before = table(case).expect("the table");
+        nft(case, &["flush", "ruleset"]);
+        wait_for("the table is there again", || {
+            table(case).filter(|table| *table > before)
+        });
+        assert_ne!(watches(&web), watches(&client), "one of them");
+        let server = Space::of(&web).serve("[::]:80");
+        world.host.reaches("127.0.0.1:8080", &server);
+        // The next start cleans up after the dead.
+        case.run("name = \"other\"\nrootfs = \"./root\"\ncommand = [\"true\"]\n")
+            .ok();
+        drop(server);
+        down([web, client]);
+    });
 }
 
 #[test]
