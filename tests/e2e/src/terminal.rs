@@ -53,6 +53,7 @@ impl Terminal {
         // With -c the terminal on its standard input becomes the controlling one of a new session.
         let mut command = case.command("setsid");
         command
+            .env("TERM", "xterm")
             .arg("-c")
             .arg(crate::case::program("ctr"))
             .arg("run")

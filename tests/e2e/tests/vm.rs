@@ -1,5 +1,8 @@
 //! `ctr run` end to end, as root and as ordinary users. See the head of the crate.
 
+#[path = "../../../crates/image/tests/common/tarball.rs"]
+mod tarball;
+
 mod vm {
     mod changes;
     mod confinement;
@@ -9,6 +12,7 @@ mod vm {
     mod faults;
     mod files;
     mod hostile;
+    mod hostile_image;
     mod image;
     mod limits;
     mod network;

@@ -4,7 +4,6 @@
 //! slower of the two is what is waited for.
 
 use std::collections::HashMap;
-use std::io::IsTerminal as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,13 +46,15 @@ struct Bar {
 
 impl Show {
     pub(crate) fn new(quiet: bool) -> Self {
-        let how = match (quiet, std::io::stderr().is_terminal()) {
+        let target = ProgressDrawTarget::stderr_with_hz(10);
+        // Hidden where standard error is no terminal, or `$TERM` is not set or says that it can do nothing.
+        let how = match (quiet, target.is_hidden()) {
             (true, _) => How::Nothing,
-            (false, true) => How::Bars,
-            (false, false) => How::Lines,
+            (false, false) => How::Bars,
+            (false, true) => How::Lines,
         };
         let target = match how {
-            How::Bars => ProgressDrawTarget::stderr_with_hz(10),
+            How::Bars => target,
             _ => ProgressDrawTarget::hidden(),
         };
         Self {

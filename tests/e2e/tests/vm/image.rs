@@ -1,11 +1,12 @@
 //! Images of a registry: brought, unpacked, run and removed, by root and by an ordinary user.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use e2e::{Library, Outcome, REGISTRY, Started, Who, case, patience, wait_for};
+use e2e::{Library, Outcome, REGISTRY, Started, Terminal, Who, case, patience, wait_for};
 use rustix::process::Signal;
 
 /// What a server says to `GET /`, once it listens.
@@ -35,14 +36,14 @@ fn page(web: Started, port: u16) -> (Started, String) {
 }
 
 /// What is in a directory of the store.
-fn names(library: &Library<'_>, directory: &str) -> Vec<PathBuf> {
+pub(super) fn names(library: &Library<'_>, directory: &str) -> Vec<PathBuf> {
     let path = library.store().join(directory);
     let entries = std::fs::read_dir(&path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
     entries.flatten().map(|entry| entry.path()).collect()
 }
 
 /// Removes all images, and then nothing is left of them.
-fn all_goes(library: &Library<'_>, images: &[&str]) {
+pub(super) fn all_goes(library: &Library<'_>, images: &[&str]) {
     for image in images {
         library.image(&["rm", image]).ok();
     }
@@ -51,6 +52,28 @@ fn all_goes(library: &Library<'_>, images: &[&str]) {
         let left = names(library, directory);
         assert!(left.is_empty(), "{left:?}");
     }
+}
+
+#[test]
+#[ignore = "vm: needs a registry; cargo xtask test-vm"]
+fn a_pull_on_a_terminal_has_a_bar_for_each_layer() {
+    case(Who::Root, |case| {
+        let library = Library::new(case);
+        let image = format!("image = {:?}\n", name("small"));
+        let (status, shown) = Terminal::run(case, &image, (40, 120)).end();
+        assert_eq!(status, Some(0), "{shown}");
+        assert!(shown.contains("from the image"), "{shown}");
+        let words: Vec<&str> = shown.split_whitespace().collect();
+        let bars: BTreeSet<_> = words
+            .windows(2)
+            .filter(|pair| ["waiting", "pulling", "unpacking", "pulled"].contains(&pair[1]))
+            // After what moves the cursor.
+            .map(|pair| &pair[0][pair[0].len().saturating_sub(12)..])
+            .collect();
+        let layers = names(&library, "layers").len();
+        assert!(layers > 1 && bars.len() >= layers, "{shown:?}");
+        all_goes(&library, &[&name("small")]);
+    });
 }
 
 fn name(image: &str) -> String {
