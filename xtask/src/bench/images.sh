@@ -12,9 +12,10 @@ for part in 1 2 3 4 5 6; do
     (cd parts/$part && split -a 4 -b 28k --additional-suffix=n ../../noise && split -a 4 -b 28k --additional-suffix=t ../../text)
 done
 rm noise text
+# Of one block each: umoci does not end its archives, and tar(1) takes a last block that is not full for damage.
 for directory in $(seq 100); do
     mkdir -p small/$directory
-    head -c 64000 /dev/urandom | (cd small/$directory && split -a 3 -b 64)
+    head -c 512000 /dev/urandom | (cd small/$directory && split -a 3 -b 512)
 done
 umoci init --layout layout
 umoci new --image layout:small
