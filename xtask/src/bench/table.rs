@@ -27,7 +27,7 @@ pub(super) fn render(outcome: &Outcome) -> String {
     }
     if !outcome.series.is_empty() {
         line(format!(
-            "\n{:<30}{:<14}{:>10}  {:<8}{:>5}",
+            "\n{:<50}{:<32}{:>10}  {:<8}{:>5}",
             "", "", "median", "", "runs"
         ));
     }
@@ -37,7 +37,7 @@ pub(super) fn render(outcome: &Outcome) -> String {
             .median
             .map_or("-".into(), |median| figure(median, median));
         line(format!(
-            "{:<30}{:<14}{median:>10}  {:<8}{:>5}",
+            "{:<50}{:<32}{median:>10}  {:<8}{:>5}",
             series.what,
             series.who,
             series.unit,
