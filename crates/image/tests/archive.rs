@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use image::archive::{Input, load};
+use image::archive::{Input, load, load_checked};
 use image::{Digest, Error, Platform, Progress, Pulled, Quiet, Reference, Store};
 use made::{LAYOUT, Parts};
 use parts::{layout, run};
@@ -116,6 +116,39 @@ fn a_layout_that_umoci_makes_is_loaded_with_every_digest_as_it_is() {
     );
     let error = nameless.expect_err("no name");
     assert!(error.to_string().contains("give one"), "{error}");
+}
+
+#[test]
+fn what_is_not_agreed_to_gets_no_name_and_takes_none() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let layout = layout(directory.path());
+    let store = store(directory.path(), "store");
+    let name = reference("web:1");
+    let load = |refuse: bool| {
+        let mut check = |image: &Pulled| match refuse {
+            true => Err(Error::Absent {
+                digest: image.record.target.digest.clone(),
+            }),
+            false => Ok(()),
+        };
+        let input = Input::Directory(&layout);
+        load_checked(
+            &store,
+            input,
+            Some(&name),
+            &Platform::host(),
+            &Quiet,
+            &mut check,
+        )
+    };
+    load(true).expect_err("refused");
+    assert_eq!(store.image(&name).expect("a look"), None);
+    let first = one(load(false));
+    let mut moved = first.record.clone();
+    moved.updated = 1;
+    store.tag(&moved, &first.held).expect("a name");
+    load(true).expect_err("refused");
+    assert_eq!(store.image(&name).expect("a look"), Some(moved));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use image::{
     Came, Claim, Coming, Descriptor, Digest, Error, Growing, Platform, Pulled, Quiet, Reference,
@@ -37,6 +37,13 @@ impl Scene {
         &self,
         meanwhile: impl FnOnce(&Coming<'_>) -> T,
     ) -> Result<(Pulled, Option<T>), Error> {
+        self.pull_with(|coming| Ok(meanwhile(coming)))
+    }
+
+    fn pull_with<T>(
+        &self,
+        meanwhile: impl FnOnce(&Coming<'_>) -> Result<T, Error>,
+    ) -> Result<(Pulled, Option<T>), Error> {
         let settings = Settings {
             plain_http: vec![self.server.host()],
             backoff: Duration::from_millis(1),
@@ -48,7 +55,6 @@ impl Scene {
             .parse()
             .expect("a name");
         let amd64: Platform = "linux/amd64".parse().expect("a platform");
-        let meanwhile = |coming: &Coming<'_>| Ok::<_, Error>(meanwhile(coming));
         pull_meanwhile(&self.store(), &registry, &name, &amd64, &Quiet, meanwhile)
     }
 
@@ -247,6 +253,32 @@ fn a_pull_that_fails_ends_every_wait() {
     );
     let (came, begun, is_over) = waited.recv().expect("an end");
     assert!(!begun && is_over && came != Some(true), "{came:?}");
+}
+
+#[test]
+fn what_fails_meanwhile_ends_the_pull_and_the_image_gets_no_name() {
+    let image = Image::large();
+    let served = image.clone();
+    let scene = Scene::new(move |request| match served.asked(request) {
+        // It would take minutes.
+        Some(_) => Act::Drip(head(served.layers[0].len()), Duration::from_millis(50)),
+        None => served.serve(request),
+    });
+    let begun = Instant::now();
+    let error = scene
+        .pull_with(|coming| match coming.layer(0) {
+            Some(Came::Growing(_)) => Err::<(), _>(Error::GivenUp {
+                what: "unpacking".to_owned(),
+            }),
+            other => panic!("{other:?}"),
+        })
+        .expect_err("the other half failed");
+    assert!(
+        matches!(&error, Error::GivenUp { what } if what == "unpacking"),
+        "{error}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert_eq!(scene.store().images().expect("names"), []);
 }
 
 #[test]

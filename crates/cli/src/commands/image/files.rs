@@ -134,11 +134,11 @@ pub(super) fn load(images: &Images, asked: &Load, quiet: bool) -> Result<String,
             Input::Stream(&mut stream)
         }
     };
-    // In use until the image has its name: one that cannot be unpacked gets none.
-    let mut _layers = None;
+    // One that cannot be unpacked gets no name. What was unpacked is in use until the image has it.
+    let mut in_use = None;
     let mut check = |image: &Pulled| -> Result<(), Problem> {
         if asked.platform.is_none() {
-            _layers = Some(images.unpack(image, &show)?);
+            drop(in_use.replace(images.unpack(image, &show)?));
         }
         Ok(())
     };
